@@ -1,0 +1,201 @@
+//! The port: what an engine does for the store.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::error::StoreError;
+use crate::rows::{Changes, Row, RowRange, Rows};
+
+/// A keyspace of the engine: one for each service. Given by [`Engine::keyspace`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyspaceId(pub u16);
+
+/// Which partition.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionId {
+    /// The service's keyspace.
+    pub keyspace: KeyspaceId,
+    /// 1 to 255 bytes.
+    pub key: Bytes,
+}
+
+impl fmt::Debug for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.keyspace.0, self.key.escape_ascii())
+    }
+}
+
+/// How many commits the partition has seen: 0 before the first, then 1, 2, 3 …
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u64);
+
+/// A place in the engine's order of commits. What lies at or before a durable
+/// position is durable. Zero is before everything. Engines without one log
+/// return positions that are durable already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+/// Rows that a read asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// One row.
+    Row(Bytes),
+    /// A range of rows.
+    Range(RowRange),
+}
+
+/// One consistent read of a partition.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The version that all of `found` belongs to.
+    pub version: Version,
+    /// For each wanted, in order: its rows (none, one, or a range's).
+    pub found: Vec<Vec<Row>>,
+    /// Wait for this before you tell anyone what you read.
+    pub position: Position,
+}
+
+/// What a function made of a partition that it was shown under its lock.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Commit this (nothing, if it is empty).
+    Commit(Changes),
+    /// Leave everything as it is.
+    Leave,
+}
+
+/// An event as a follower sees it.
+#[derive(Debug, Clone)]
+pub struct EventRow {
+    /// The partition that it happened in.
+    pub partition: PartitionId,
+    /// The row's key.
+    pub key: Bytes,
+    /// The row's value.
+    pub value: Bytes,
+    /// Of the commit that it is part of; several events can share it.
+    pub position: Position,
+}
+
+/// Events in commit order.
+#[derive(Debug, Clone, Default)]
+pub struct EventPage {
+    /// In commit order; whole commits only.
+    pub events: Vec<EventRow>,
+    /// Ask again behind this. It moves on even where commits had no events.
+    pub next: Position,
+    /// Whether durable commits lie behind `next`.
+    pub more: bool,
+}
+
+/// What runs below, in words for people and reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// "embedded", "simulated", …
+    pub name: String,
+    /// What "durable" means there: "fdatasync before acknowledgement".
+    pub durability: String,
+    /// Live figures, by name: what an operator asks first.
+    pub figures: Vec<(String, String)>,
+}
+
+/// An engine: partitions that can be read and committed to.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// Name, durability, figures.
+    fn info(&self) -> EngineInfo;
+
+    /// Opens a keyspace, making it where it does not exist. Names are 1 to 32 of a–z 0–9 _.
+    ///
+    /// # Errors
+    /// A bad name, or the engine's failure.
+    async fn keyspace(&self, name: &str) -> Result<KeyspaceId, StoreError>;
+
+    /// One consistent read. What it returns may not be durable yet: see [`Snapshot::position`].
+    ///
+    /// # Errors
+    /// The engine's failure; [`StoreError::Damaged`] names a row that cannot be read.
+    async fn read(
+        &self,
+        partition: &PartitionId,
+        wanted: &[Wanted],
+    ) -> Result<Snapshot, StoreError>;
+
+    /// Commits if the partition's version is still `expected`; then it is `expected + 1`.
+    /// `Ok(None)` is a conflict: nothing was changed. Where the engine has one log, the
+    /// commit is sequenced on return and durable with its position.
+    ///
+    /// # Errors
+    /// [`StoreError::Ambiguous`] if nobody knows whether it is in.
+    async fn commit(
+        &self,
+        partition: &PartitionId,
+        expected: Version,
+        changes: Changes,
+    ) -> Result<Option<Position>, StoreError>;
+
+    /// Waits until everything at or before the position is durable.
+    ///
+    /// # Errors
+    /// The position will never be durable (disk full, closed): what waited for it is not in,
+    /// or nobody knows ([`StoreError::Ambiguous`]).
+    async fn durable(&self, position: Position) -> Result<(), StoreError>;
+
+    /// Keys of partitions behind `after`, in an order that stays, at most `limit`.
+    ///
+    /// # Errors
+    /// The engine's failure.
+    async fn partitions(
+        &self,
+        keyspace: KeyspaceId,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError>;
+
+    /// Durable events of a keyspace behind a position, in commit order.
+    ///
+    /// # Errors
+    /// The engine's failure.
+    async fn events(
+        &self,
+        keyspace: KeyspaceId,
+        after: Position,
+        limit: usize,
+    ) -> Result<EventPage, StoreError>;
+
+    /// The position of the last sequenced commit.
+    fn position(&self) -> Position;
+
+    /// The engine's fast path, where it lives in this process with one log.
+    fn local(&self) -> Option<&dyn LocalEngine> {
+        None
+    }
+}
+
+/// The fast path of an engine that holds its partitions in this process behind
+/// one log: no conflict, no waiting but for durability at the end.
+pub trait LocalEngine: Send + Sync {
+    /// Shows the partition to `run` under its lock and sequences what it decides.
+    /// The returned position covers that commit *and* everything `run` saw, so
+    /// that whoever waits for it answers from durable state only, even for a "no".
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    fn update(
+        &self,
+        partition: &PartitionId,
+        run: &mut dyn FnMut(&mut Rows<'_>) -> Verdict,
+    ) -> Result<Position, StoreError>;
+
+    /// Shows the partition to `run` in one consistent state.
+    ///
+    /// # Errors
+    /// The engine's failure.
+    fn read(
+        &self,
+        partition: &PartitionId,
+        run: &mut dyn FnMut(&Rows<'_>),
+    ) -> Result<Position, StoreError>;
+}
