@@ -1,1 +1,9 @@
-//! To be filled.
+//! The double-entry ledger.
+//!
+//! An account is a partition; an entry commits in one `update` at its *home*
+//! and is carried to its other accounts by steps that may run twice.
+
+pub mod limits;
+pub mod refusal;
+pub mod rows;
+pub mod types;

@@ -1,0 +1,179 @@
+//! What an account's partition holds, and how its rows are keyed and encoded.
+//!
+//! | key | value | what |
+//! | --- | --- | --- |
+//! | `h` | `Head` | entity, addresses, floors, freezes, metadata |
+//! | `s` | `State` | balances, last number, chain, next expiry |
+//! | `j` booked_us | `Journal` | one change of the account: its event and a link of its chain |
+//! | `n` entry id | `EntryRow` | an entry that this account decided |
+//! | `m` entry id | `MarkerRow` | an entry of another home whose legs are reserved or applied here |
+//! | `d` entry id, account | `MarkerRow` | in a suspense account: legs diverted from that account |
+//! | `o` hold id | `HoldRow` | a hold |
+//! | `x` expires_us, hold id | empty | open holds by expiry |
+//! | `v` address, level, period | `ShiftRow` | what value dating moved |
+//!
+//! Numbers in keys are big-endian, so that keys sort as the numbers do.
+
+use buffa::Message;
+use bytes::Bytes;
+pub use lombard_contracts::bank::ledger::rows::v1::{
+    AddressRow, Decision, EntryLeg, EntryRow, Head, HoldRow, Journal, JournalKind, MarkerRow, PostingRow, ShiftRow,
+    State,
+};
+use lombard_store::{Direction, Fault, RowRange, StoreError};
+use sha2::{Digest, Sha256};
+
+use crate::types::EntryId;
+
+/// The row of what is fixed about the account.
+pub const HEAD: &[u8] = b"h";
+/// The row of where the account stands.
+pub const STATE: &[u8] = b"s";
+/// The first byte of journal rows' keys.
+pub const JOURNAL: u8 = b'j';
+/// Tag and length before the chain's 32 bytes, which end every journal row:
+/// field 15, length-delimited, 32.
+const CHAIN_TAG: [u8; 2] = [0x7a, 0x20];
+/// Bytes of a chain link (SHA-256).
+pub const CHAIN_BYTES: usize = 32;
+/// Bytes at the end of a journal row that its own hash does not cover.
+pub const CHAIN_FIELD_BYTES: usize = CHAIN_TAG.len() + CHAIN_BYTES;
+
+/// The key of the journal row booked at that moment.
+pub fn journal_key(booked_us: i64) -> [u8; 9] {
+    prefixed(JOURNAL, booked_us.max(0).to_be_bytes())
+}
+
+/// The moment in a journal row's key.
+pub fn journal_booked_us(key: &[u8]) -> Option<i64> {
+    match key.split_first() {
+        Some((&JOURNAL, rest)) => rest.try_into().ok().map(i64::from_be_bytes),
+        _ => None,
+    }
+}
+
+/// The last journal row at or before a moment.
+pub fn journal_at_or_before(moment_us: i64) -> RowRange {
+    RowRange {
+        from: std::ops::Bound::Included(Bytes::copy_from_slice(&[JOURNAL])),
+        to: std::ops::Bound::Included(Bytes::copy_from_slice(&journal_key(moment_us))),
+        direction: Direction::Descending,
+        limit: 1,
+    }
+}
+
+/// The key of an entry that this account decided.
+pub fn entry_key(id: EntryId) -> [u8; 17] {
+    prefixed(b'n', id.0)
+}
+
+/// The key of an entry of another home that is applied or reserved here.
+pub fn marker_key(id: EntryId) -> [u8; 17] {
+    prefixed(b'm', id.0)
+}
+
+/// In a suspense account: the key of legs diverted from `account`.
+pub fn diverted_key(id: EntryId, account: &str) -> Vec<u8> {
+    let mut key = prefixed::<16, 17>(b'd', id.0).to_vec();
+    key.extend_from_slice(account.as_bytes());
+    key
+}
+
+/// The key of a hold.
+pub fn hold_key(id: EntryId) -> [u8; 17] {
+    prefixed(b'o', id.0)
+}
+
+/// The key that orders open holds by expiry.
+pub fn expiry_key(expires_us: i64, hold: EntryId) -> [u8; 25] {
+    let mut key = [b'x'; 25];
+    key[1..9].copy_from_slice(&expires_us.max(0).to_be_bytes());
+    key[9..].copy_from_slice(&hold.0);
+    key
+}
+
+/// The hold in a key made by [`expiry_key`].
+pub fn expiry_hold(key: &[u8]) -> Option<(i64, EntryId)> {
+    let expires = key.get(1..9)?.try_into().ok().map(i64::from_be_bytes)?;
+    Some((expires, EntryId::from_slice(key.get(9..)?)?))
+}
+
+/// The holds due at or before a moment, earliest first.
+pub fn due_holds(now_us: i64, limit: usize) -> RowRange {
+    RowRange {
+        from: std::ops::Bound::Included(Bytes::from_static(b"x")),
+        to: std::ops::Bound::Included(Bytes::copy_from_slice(&expiry_key(now_us, EntryId([0xff; 16])))),
+        direction: Direction::Ascending,
+        limit,
+    }
+}
+
+fn prefixed<const N: usize, const M: usize>(first: u8, rest: [u8; N]) -> [u8; M] {
+    let mut key = [first; M];
+    key[1..].copy_from_slice(&rest);
+    key
+}
+
+/// Reads a row's value. A row that cannot be read is an error with its key, never a missing row.
+///
+/// # Errors
+/// [`StoreError::Damaged`] names what was to be read.
+pub fn decode<M: Message>(what: &str, key: &[u8], value: &[u8]) -> Result<M, Fault> {
+    M::decode_from_slice(value)
+        .map_err(|error| Fault::Store(StoreError::Damaged(format!("{what} row {}: {error}", key.escape_ascii()))))
+}
+
+/// A row's value.
+pub fn encode<M: Message>(row: &M) -> Vec<u8> {
+    row.encode_to_vec()
+}
+
+/// The value of a journal row, chained to the one before it; also the new link.
+pub fn chain(before: &[u8], journal: &Journal) -> (Vec<u8>, [u8; CHAIN_BYTES]) {
+    let mut value = journal.encode_to_vec();
+    let link = link(before, &value);
+    value.reserve_exact(CHAIN_FIELD_BYTES);
+    value.extend_from_slice(&CHAIN_TAG);
+    value.extend_from_slice(&link);
+    (value, link)
+}
+
+/// SHA-256 of the link before and a journal row's bytes without its own link.
+pub fn link(before: &[u8], body: &[u8]) -> [u8; CHAIN_BYTES] {
+    let mut hash = Sha256::new();
+    hash.update(before);
+    hash.update(body);
+    hash.finalize().into()
+}
+
+/// Splits a journal row's value into what is hashed and its link.
+pub fn split_chain(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (rest, link) = value.split_at_checked(value.len().checked_sub(CHAIN_BYTES)?)?;
+    rest.strip_suffix(&CHAIN_TAG).map(|body| (body, link))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chained_row_is_a_journal_row_with_its_link() {
+        let journal = Journal { number: 7, reference: "rent".to_owned(), ..Journal::default() };
+        let (value, link) = chain(&[1; 32], &journal);
+        let read: Journal = decode("journal", b"j", &value).unwrap();
+        assert_eq!((read.number, read.chain.as_slice()), (7, link.as_slice()));
+        let (body, stored) = split_chain(&value).unwrap();
+        assert_eq!(stored, link);
+        assert_eq!(super::link(&[1; 32], body), link);
+        assert_ne!(super::link(&[2; 32], body), link);
+    }
+
+    #[test]
+    fn keys_sort_as_their_numbers() {
+        assert!(journal_key(255) < journal_key(256));
+        assert_eq!(journal_booked_us(&journal_key(123_456_789)), Some(123_456_789));
+        let id = EntryId([9; 16]);
+        assert!(expiry_key(5, id) < expiry_key(6, EntryId([0; 16])));
+        assert_eq!(expiry_hold(&expiry_key(5, id)), Some((5, id)));
+    }
+}
