@@ -7,3 +7,4 @@ pub mod limits;
 pub mod refusal;
 pub mod rows;
 pub mod types;
+pub mod value_axis;
