@@ -14,13 +14,23 @@
 //! This crate knows no service. Engines stand behind [`Engine`]; all of them
 //! pass the same conformance suite.
 
+mod combine;
+mod counters;
 mod error;
+mod fetch;
+pub mod limits;
+mod loaded;
+mod options;
 mod port;
 mod rows;
+mod store;
 
+pub use counters::StoreCounters;
 pub use error::{Fault, Stop, StoreError};
+pub use options::{Spawner, StoreOptions, TokioSpawner};
 pub use port::{
     Engine, EngineInfo, EventPage, EventRow, KeyspaceId, LocalEngine, PartitionId, Position,
     Snapshot, Verdict, Version, Wanted,
 };
 pub use rows::{Change, Changes, Direction, Row, RowRange, RowSource, Rows};
+pub use store::{Keyspace, Sequenced, Store};

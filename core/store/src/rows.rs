@@ -1,5 +1,7 @@
 //! What a pure function sees of a partition: its rows, and what it changes.
 
+use std::cell::Cell;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -104,6 +106,26 @@ impl RowRange {
         };
         above && below
     }
+
+    /// Whether no key can lie between the bounds (they are crossed, or the limit is zero).
+    /// `BTreeMap::range` must not be asked then: it panics on crossed bounds.
+    pub fn is_void(&self) -> bool {
+        let crossed = match (&self.from, &self.to) {
+            (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+            (Bound::Included(from), Bound::Included(to)) => from > to,
+            (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+            | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+        };
+        crossed || self.limit == 0
+    }
+
+    /// The bounds, borrowed, as `BTreeMap::range` takes them.
+    pub fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        (
+            self.from.as_ref().map(AsRef::as_ref),
+            self.to.as_ref().map(AsRef::as_ref),
+        )
+    }
 }
 
 /// The smallest key behind all keys that begin with `prefix`, if there is one.
@@ -135,6 +157,101 @@ pub trait RowSource {
     fn range(&self, range: &RowRange) -> Result<Vec<Row>, Fault>;
 }
 
+/// The rows of `range` where `changes` lie over `below`.
+///
+/// Costs what it returns, not what was changed: `below` is asked for as many
+/// rows as are wanted, and for more only if changes hide some of those.
+fn overlaid(
+    changes: &BTreeMap<Bytes, Change>,
+    below: &dyn RowSource,
+    range: &RowRange,
+) -> Result<Vec<Row>, Fault> {
+    if range.is_void() {
+        return Ok(Vec::new());
+    }
+    let own = changes.range::<[u8], _>(range.bounds());
+    if own.clone().next().is_none() {
+        return below.range(range);
+    }
+    let mut ask = range.clone();
+    loop {
+        let found = below.range(&ask)?;
+        let whole = found.len() < ask.limit;
+        let merged = match range.direction {
+            Direction::Ascending => merged(own.clone(), found, whole, range),
+            Direction::Descending => merged(own.clone().rev(), found, whole, range),
+        };
+        if let Some(rows) = merged {
+            return Ok(rows);
+        }
+        ask.limit = ask.limit.saturating_mul(2);
+    }
+}
+
+/// Merges what was changed with what was found, both in the range's direction.
+/// None if `found` is not `whole` and ends before the limit is reached.
+fn merged<'c>(
+    own: impl Iterator<Item = (&'c Bytes, &'c Change)>,
+    found: Vec<Row>,
+    whole: bool,
+    range: &RowRange,
+) -> Option<Vec<Row>> {
+    let mut own = own.peekable();
+    let mut found = found.into_iter().peekable();
+    let mut rows = Vec::new();
+    while rows.len() < range.limit {
+        let order = match (own.peek(), found.peek()) {
+            (_, None) if !whole => return None,
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((changed, _)), Some((key, _))) => match range.direction {
+                Direction::Ascending => changed.as_ref().cmp(key.as_ref()),
+                Direction::Descending => key.as_ref().cmp(changed.as_ref()),
+            },
+        };
+        if order == Ordering::Equal {
+            // The change hides the row that was found.
+            found.next();
+        }
+        if order == Ordering::Greater {
+            rows.extend(found.next());
+        } else if let Some((key, change)) = own.next()
+            && let Some(value) = change.value()
+        {
+            rows.push((key.clone(), value.clone()));
+        }
+    }
+    Some(rows)
+}
+
+/// Changes that are on their way, over what lies below them.
+pub(crate) struct Overlay<'a> {
+    /// What lies below.
+    pub below: &'a dyn RowSource,
+    /// What lies above.
+    pub changes: &'a Changes,
+    /// How many commits the changes will make.
+    pub commits: u64,
+}
+
+impl RowSource for Overlay<'_> {
+    fn version(&self) -> Version {
+        Version(self.below.version().0 + self.commits)
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        match self.changes.rows.get(key) {
+            Some(change) => Ok(change.value().cloned()),
+            None => self.below.get(key),
+        }
+    }
+
+    fn range(&self, range: &RowRange) -> Result<Vec<Row>, Fault> {
+        overlaid(&self.changes.rows, self.below, range)
+    }
+}
+
 /// A partition as a pure function sees it: reads go through its own changes.
 ///
 /// The function may be run several times (a row had to be fetched, another
@@ -142,6 +259,7 @@ pub trait RowSource {
 pub struct Rows<'a> {
     source: &'a dyn RowSource,
     changes: Changes,
+    absent: Cell<u64>,
 }
 
 impl<'a> Rows<'a> {
@@ -150,6 +268,7 @@ impl<'a> Rows<'a> {
         Self {
             source,
             changes: Changes::default(),
+            absent: Cell::new(0),
         }
     }
 
@@ -163,10 +282,14 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// A [`Fault`] is passed on with `?`; the store deals with it.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
-        match self.changes.rows.get(key) {
-            Some(change) => Ok(change.value().cloned()),
-            None => self.source.get(key),
+        if let Some(change) = self.changes.rows.get(key) {
+            return Ok(change.value().cloned());
         }
+        let value = self.source.get(key)?;
+        if value.is_none() {
+            self.absent.set(self.absent.get() + 1);
+        }
+        Ok(value)
     }
 
     /// The rows of a range, in its direction, at most its limit.
@@ -174,30 +297,7 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// A [`Fault`] is passed on with `?`; the store deals with it.
     pub fn range(&self, range: &RowRange) -> Result<Vec<Row>, Fault> {
-        let own: Vec<(&Bytes, &Change)> = self
-            .changes
-            .rows
-            .iter()
-            .filter(|(key, _)| range.contains(key))
-            .collect();
-        if own.is_empty() {
-            return self.source.range(range);
-        }
-        // Each own change can hide one row of the source, never more.
-        let mut wider = range.clone();
-        wider.limit = range.limit.saturating_add(own.len());
-        let mut merged: BTreeMap<Bytes, Bytes> = self.source.range(&wider)?.into_iter().collect();
-        for (key, change) in own {
-            match change.value() {
-                Some(value) => merged.insert(key.clone(), value.clone()),
-                None => merged.remove(key),
-            };
-        }
-        let rows = merged.into_iter();
-        Ok(match range.direction {
-            Direction::Ascending => rows.take(range.limit).collect(),
-            Direction::Descending => rows.rev().take(range.limit).collect(),
-        })
+        overlaid(&self.changes.rows, self.source, range)
     }
 
     /// Gives the row this value.
@@ -232,5 +332,15 @@ impl<'a> Rows<'a> {
     /// What the function changed.
     pub fn into_changes(self) -> Changes {
         self.changes
+    }
+
+    /// What the function changed, taken out: nothing is changed now.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// How many [`Rows::get`] found no row.
+    pub fn absent(&self) -> u64 {
+        self.absent.get()
     }
 }

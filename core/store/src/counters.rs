@@ -1,0 +1,93 @@
+//! What the store counts about itself.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The store's counters since it was made.
+///
+/// A jump in `rows_absent` against `reads` is how a cluster that lost the
+/// ownership of its rows looks: raise an alert on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreCounters {
+    /// Calls of `update` that ran a function over a partition.
+    pub updates: u64,
+    /// Calls of `read` that ran a function over a partition.
+    pub reads: u64,
+    /// Look-ups of single rows that found none.
+    pub rows_absent: u64,
+    /// Commits that met another version than they had read.
+    pub conflicts: u64,
+    /// Commits that the store's own combining sent and that are in.
+    pub commits: u64,
+    /// Operations that those commits carried.
+    pub combined_operations: u64,
+    /// Commits of which an engine could not say whether they are in.
+    pub ambiguous: u64,
+    /// Those of them of which the store found out.
+    pub ambiguous_resolved: u64,
+}
+
+/// The live counters behind [`StoreCounters`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub updates: AtomicU64,
+    pub reads: AtomicU64,
+    pub rows_absent: AtomicU64,
+    pub conflicts: AtomicU64,
+    pub commits: AtomicU64,
+    pub combined_operations: AtomicU64,
+    pub ambiguous: AtomicU64,
+    pub ambiguous_resolved: AtomicU64,
+}
+
+impl Counters {
+    /// Adds to one of them.
+    pub fn add(counter: &AtomicU64, by: u64) {
+        if by > 0 {
+            counter.fetch_add(by, Ordering::Relaxed);
+        }
+    }
+
+    /// All of them, now.
+    pub fn snapshot(&self) -> StoreCounters {
+        let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StoreCounters {
+            updates: now(&self.updates),
+            reads: now(&self.reads),
+            rows_absent: now(&self.rows_absent),
+            conflicts: now(&self.conflicts),
+            commits: now(&self.commits),
+            combined_operations: now(&self.combined_operations),
+            ambiguous: now(&self.ambiguous),
+            ambiguous_resolved: now(&self.ambiguous_resolved),
+        }
+    }
+}
+
+impl StoreCounters {
+    /// By name, for [`crate::EngineInfo::figures`].
+    pub fn figures(&self) -> Vec<(String, String)> {
+        let per_commit = if self.commits == 0 {
+            "0".to_owned()
+        } else {
+            // One decimal, in whole numbers: exact, and no float to round.
+            let tenths = self.combined_operations.saturating_mul(10) / self.commits;
+            format!("{}.{}", tenths / 10, tenths % 10)
+        };
+        [
+            ("updates", self.updates.to_string()),
+            ("reads", self.reads.to_string()),
+            ("reads that found no row", self.rows_absent.to_string()),
+            ("conflicts", self.conflicts.to_string()),
+            ("combined commits", self.commits.to_string()),
+            ("combined operations per commit", per_commit),
+            ("ambiguous outcomes", self.ambiguous.to_string()),
+            (
+                "ambiguous outcomes resolved",
+                self.ambiguous_resolved.to_string(),
+            ),
+        ]
+        .into_iter()
+        .map(|(name, figure)| (name.to_owned(), figure))
+        .collect()
+    }
+}

@@ -1,0 +1,246 @@
+//! What the store knows of a partition: rows, absences and whole ranges, of one version.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use crate::error::Fault;
+use crate::limits::{self, RESERVED_KEYS};
+use crate::port::{Version, Wanted};
+use crate::rows::{Changes, Direction, Row, RowRange, RowSource};
+
+/// A place between keys. `At(key, false)` is before the key, `At(key, true)` behind it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Cut {
+    At(Bytes, bool),
+    End,
+}
+
+impl Cut {
+    fn lower(bound: &Bound<Bytes>) -> Self {
+        match bound {
+            Bound::Included(key) => Self::At(key.clone(), false),
+            Bound::Excluded(key) => Self::At(key.clone(), true),
+            Bound::Unbounded => Self::At(Bytes::new(), false),
+        }
+    }
+
+    fn upper(bound: &Bound<Bytes>) -> Self {
+        match bound {
+            Bound::Included(key) => Self::At(key.clone(), true),
+            Bound::Excluded(key) => Self::At(key.clone(), false),
+            Bound::Unbounded => Self::End,
+        }
+    }
+
+    fn as_lower_bound(&self) -> Bound<&[u8]> {
+        match self {
+            Self::At(key, false) => Bound::Included(key.as_ref()),
+            // Nothing lies behind the end; no caller asks for it.
+            Self::At(key, true) => Bound::Excluded(key.as_ref()),
+            Self::End => Bound::Excluded(RESERVED_KEYS),
+        }
+    }
+
+    fn as_upper_bound(&self) -> Bound<&[u8]> {
+        match self {
+            Self::At(key, false) => Bound::Excluded(key.as_ref()),
+            Self::At(key, true) => Bound::Included(key.as_ref()),
+            Self::End => Bound::Unbounded,
+        }
+    }
+}
+
+/// Rows, absences and ranges of a partition, all of one version.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Loaded {
+    /// What all of this belongs to.
+    pub version: Version,
+    rows: BTreeMap<Bytes, Option<Bytes>>,
+    /// Where every key is known: disjoint stretches, from → to.
+    covered: BTreeMap<Cut, Cut>,
+    /// Of keys and values, about.
+    bytes: usize,
+}
+
+impl Loaded {
+    /// Nothing is known yet but the version.
+    pub fn new(version: Version) -> Self {
+        Self {
+            version,
+            ..Self::default()
+        }
+    }
+
+    /// About how many bytes are held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes in what a read found. What is known already stays: it may be newer.
+    pub fn absorb(&mut self, wanted: &Wanted, found: Vec<Row>) {
+        match wanted {
+            Wanted::Row(key) => {
+                let value = found.into_iter().next().map(|(_, value)| value);
+                self.learn(key.clone(), value);
+            }
+            Wanted::Range(range) => {
+                let (mut from, mut to) = (Cut::lower(&range.from), Cut::upper(&range.to));
+                if found.len() >= range.limit {
+                    // Cut off by the limit: nothing is known behind the last row.
+                    match (range.direction, found.last()) {
+                        (_, None) => return,
+                        (Direction::Ascending, Some((key, _))) => to = Cut::At(key.clone(), true),
+                        (Direction::Descending, Some((key, _))) => {
+                            from = Cut::At(key.clone(), false);
+                        }
+                    }
+                }
+                for (key, value) in found {
+                    self.learn(key, Some(value));
+                }
+                self.cover(from, to);
+            }
+        }
+    }
+
+    fn learn(&mut self, key: Bytes, value: Option<Bytes>) {
+        let bytes = key.len() + value.as_ref().map_or(0, Bytes::len);
+        if let std::collections::btree_map::Entry::Vacant(place) = self.rows.entry(key) {
+            place.insert(value);
+            self.bytes += bytes;
+        }
+    }
+
+    fn cover(&mut self, mut from: Cut, mut to: Cut) {
+        if from >= to {
+            return;
+        }
+        // Grow over every stretch that overlaps or touches, and put one in their place.
+        while let Some((start, end)) = self.covered.range(..=to.clone()).next_back()
+            && *end >= from
+        {
+            from = from.min(start.clone());
+            to = to.max(end.clone());
+            let start = start.clone();
+            self.covered.remove(&start);
+        }
+        self.covered.insert(from, to);
+    }
+
+    /// Moves on to the version behind a commit of these changes.
+    pub fn apply(&mut self, changes: &Changes, to: Version) {
+        for (key, change) in &changes.rows {
+            let value = change.value().cloned();
+            let is = key.len() + value.as_ref().map_or(0, Bytes::len);
+            let was = self
+                .rows
+                .insert(key.clone(), value)
+                .map_or(0, |old| key.len() + old.map_or(0, |value| value.len()));
+            self.bytes = (self.bytes + is).saturating_sub(was);
+        }
+        self.version = to;
+    }
+
+    /// The row, if it is known whether it exists.
+    fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        if let Some(value) = self.rows.get(key) {
+            return Some(value.clone());
+        }
+        let point = Cut::At(Bytes::copy_from_slice(key), false);
+        let (_, end) = self.covered.range(..=point.clone()).next_back()?;
+        (*end > point).then_some(None)
+    }
+
+    /// The rows of a range, if all of them are known.
+    fn range(&self, range: &RowRange) -> Option<Vec<Row>> {
+        let (from, to) = (Cut::lower(&range.from), Cut::upper(&range.to));
+        if from >= to || range.limit == 0 {
+            return Some(Vec::new());
+        }
+        let known = match range.direction {
+            Direction::Ascending => {
+                let (_, end) = self.covered.range(..=from.clone()).next_back()?;
+                (from.clone(), end.clone().min(to.clone()))
+            }
+            Direction::Descending => {
+                let (start, end) = self.covered.range(..to.clone()).next_back()?;
+                if *end < to {
+                    return None;
+                }
+                (start.clone().max(from.clone()), to.clone())
+            }
+        };
+        if known.0 >= known.1 {
+            return None;
+        }
+        let whole = known == (from, to);
+        let rows = self
+            .rows
+            .range::<[u8], _>((known.0.as_lower_bound(), known.1.as_upper_bound()))
+            .filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
+        let rows: Vec<Row> = match range.direction {
+            Direction::Ascending => rows.take(range.limit).collect(),
+            Direction::Descending => rows.rev().take(range.limit).collect(),
+        };
+        (whole || rows.len() >= range.limit).then_some(rows)
+    }
+}
+
+/// [`Loaded`] as a source of rows: it notes what it was asked for and does not
+/// know, and shows nothing of the store's own rows.
+pub(crate) struct LoadedSource<'a> {
+    loaded: &'a Loaded,
+    missing: RefCell<Option<Wanted>>,
+}
+
+impl<'a> LoadedSource<'a> {
+    /// Nothing is missing yet.
+    pub fn new(loaded: &'a Loaded) -> Self {
+        Self {
+            loaded,
+            missing: RefCell::new(None),
+        }
+    }
+
+    /// What could not be answered. If there is something, whatever the
+    /// function said is worth nothing: it must be run again.
+    pub fn missing(self) -> Option<Wanted> {
+        self.missing.into_inner()
+    }
+}
+
+impl RowSource for LoadedSource<'_> {
+    fn version(&self) -> Version {
+        self.loaded.version
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        if key.starts_with(RESERVED_KEYS) {
+            return Ok(None);
+        }
+        // No row was ever written here: nothing needs to be fetched to know that.
+        if self.loaded.version == Version(0) {
+            return Ok(None);
+        }
+        self.loaded.get(key).ok_or_else(|| {
+            let wanted = Wanted::Row(Bytes::copy_from_slice(key));
+            self.missing.borrow_mut().get_or_insert(wanted);
+            Fault::NotLoaded
+        })
+    }
+
+    fn range(&self, range: &RowRange) -> Result<Vec<Row>, Fault> {
+        if range.is_void() || self.loaded.version == Version(0) {
+            return Ok(Vec::new());
+        }
+        let range = limits::without_reserved(range);
+        self.loaded.range(&range).ok_or_else(|| {
+            let wanted = Wanted::Range(range);
+            self.missing.borrow_mut().get_or_insert(wanted);
+            Fault::NotLoaded
+        })
+    }
+}

@@ -1,0 +1,318 @@
+//! What services hold: a store, its keyspaces, and `update` and `read` over partitions.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::combine::Combiner;
+use crate::counters::{Counters, StoreCounters};
+use crate::error::{Fault, Stop, StoreError};
+use crate::limits::{self, PAGE_MAX};
+use crate::options::StoreOptions;
+use crate::port::{
+    Engine, EngineInfo, EventPage, KeyspaceId, LocalEngine, PartitionId, Position, Verdict,
+};
+use crate::rows::{Changes, Rows};
+
+/// An engine, and what the store adds to it: limits, combining, counters.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Arc<dyn Engine>,
+    counters: Arc<Counters>,
+    combiner: Combiner,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// A store over this engine.
+    pub fn new(engine: Arc<dyn Engine>, options: StoreOptions) -> Self {
+        let counters = Arc::new(Counters::default());
+        let combiner = Combiner::new(engine.clone(), counters.clone(), options);
+        Self {
+            inner: Arc::new(Inner {
+                engine,
+                counters,
+                combiner,
+            }),
+        }
+    }
+
+    /// Opens a keyspace, making it where it does not exist. Names are 1 to 32 of a–z 0–9 _.
+    ///
+    /// # Errors
+    /// A bad name ([`StoreError::LimitExceeded`]), or the engine's failure.
+    pub async fn keyspace(&self, name: &str) -> Result<Keyspace, StoreError> {
+        limits::check_keyspace(name)?;
+        let id = self.inner.engine.keyspace(name).await?;
+        Ok(Keyspace {
+            store: self.clone(),
+            id,
+            name: Arc::from(name),
+        })
+    }
+
+    /// Name, durability and figures of the engine, and the store's own figures.
+    pub fn info(&self) -> EngineInfo {
+        let mut info = self.inner.engine.info();
+        info.figures.extend(self.counters().figures());
+        info
+    }
+
+    /// What the store counted since it was made.
+    pub fn counters(&self) -> StoreCounters {
+        self.inner.counters.snapshot()
+    }
+
+    /// What runs below.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.inner.engine
+    }
+}
+
+/// The partitions of one service.
+#[derive(Clone)]
+pub struct Keyspace {
+    store: Store,
+    id: KeyspaceId,
+    name: Arc<str>,
+}
+
+impl fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyspace({}: {})", self.id.0, self.name)
+    }
+}
+
+/// An answer, and the position that it rests on.
+///
+/// The value must not be told to anyone before the position is durable: it may
+/// have come from a commit, of this caller or of another, that a crash would
+/// still take away. That holds for a "no" as for a "yes".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "the answer counts once its position is durable: call `durable`"]
+pub struct Sequenced<T> {
+    /// The answer.
+    pub value: T,
+    /// What must be durable before the answer is told.
+    pub position: Position,
+}
+
+impl<T> Sequenced<T> {
+    /// Waits until the answer rests on durable state only, and gives it.
+    ///
+    /// # Errors
+    /// As [`Keyspace::durable`].
+    pub async fn durable(self, keyspace: &Keyspace) -> Result<T, StoreError> {
+        keyspace.durable(self.position).await?;
+        Ok(self.value)
+    }
+
+    /// The same position under another answer.
+    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Sequenced<U> {
+        Sequenced {
+            value: to(self.value),
+            position: self.position,
+        }
+    }
+}
+
+/// What one run of a function came to: its answer, or the store's failure.
+pub(crate) type Ran<T, E> = Result<Result<T, E>, StoreError>;
+
+impl Keyspace {
+    /// Runs `rule` over the partition's rows and sequences what it changed.
+    ///
+    /// The rule is a pure function; it may be run several times, and what it
+    /// says last counts. Its own refusal changes nothing.
+    ///
+    /// # Errors
+    /// The store's failure. Nothing was changed then, except with
+    /// [`StoreError::Ambiguous`], where nobody knows.
+    pub async fn update<T, E, F>(
+        &self,
+        partition: &[u8],
+        mut rule: F,
+    ) -> Result<Sequenced<Result<T, E>>, StoreError>
+    where
+        F: FnMut(&mut Rows<'_>) -> Result<T, Stop<E>> + Send,
+        T: Send,
+        E: Send,
+    {
+        let partition = self.partition(partition)?;
+        let inner = &self.store.inner;
+        Counters::add(&inner.counters.updates, 1);
+        match inner.engine.local() {
+            Some(local) => update_local(local, &inner.counters, &partition, &mut rule),
+            None => inner.combiner.update(partition, rule).await,
+        }
+    }
+
+    /// Runs a pure function over one consistent state of the partition.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn read<T, E, F>(
+        &self,
+        partition: &[u8],
+        mut look: F,
+    ) -> Result<Sequenced<Result<T, E>>, StoreError>
+    where
+        F: FnMut(&Rows<'_>) -> Result<T, Stop<E>> + Send,
+        T: Send,
+        E: Send,
+    {
+        let partition = self.partition(partition)?;
+        let inner = &self.store.inner;
+        Counters::add(&inner.counters.reads, 1);
+        match inner.engine.local() {
+            Some(local) => read_local(local, &inner.counters, &partition, &mut look),
+            None => {
+                let engine = inner.engine.as_ref();
+                crate::fetch::read(engine, &inner.counters, &partition, look).await
+            }
+        }
+    }
+
+    /// Waits until everything at or before the position is durable.
+    ///
+    /// # Errors
+    /// The position will never be durable: what waited for it is not in, or
+    /// nobody knows ([`StoreError::Ambiguous`]).
+    pub async fn durable(&self, position: Position) -> Result<(), StoreError> {
+        self.store.inner.engine.durable(position).await
+    }
+
+    /// Keys of partitions behind `after`, in an order that stays, at most
+    /// `limit` and never more than [`PAGE_MAX`].
+    ///
+    /// # Errors
+    /// The engine's failure.
+    pub async fn partitions(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let engine = &self.store.inner.engine;
+        engine.partitions(self.id, after, limit.min(PAGE_MAX)).await
+    }
+
+    /// Durable events behind a position, in commit order, about `limit` of them
+    /// (a commit's events are never parted) and never many more than [`PAGE_MAX`].
+    ///
+    /// # Errors
+    /// The engine's failure.
+    pub async fn events(&self, after: Position, limit: usize) -> Result<EventPage, StoreError> {
+        let engine = &self.store.inner.engine;
+        engine.events(self.id, after, limit.min(PAGE_MAX)).await
+    }
+
+    /// The position of the engine's last sequenced commit.
+    pub fn position(&self) -> Position {
+        self.store.inner.engine.position()
+    }
+
+    /// The keyspace's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The store that it is part of.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    fn partition(&self, key: &[u8]) -> Result<PartitionId, StoreError> {
+        limits::check_partition(key)?;
+        Ok(PartitionId {
+            keyspace: self.id,
+            key: Bytes::copy_from_slice(key),
+        })
+    }
+}
+
+/// What a rule's result means for the commit: its answer, and its changes if
+/// it accepted and they are within the limits.
+pub(crate) fn judge<T, E>(
+    result: Result<T, Stop<E>>,
+    rows: &mut Rows<'_>,
+) -> (Ran<T, E>, Option<Changes>) {
+    match result {
+        Ok(answer) => {
+            let changes = rows.take_changes();
+            match limits::check_changes(&changes) {
+                Ok(()) => (Ok(Ok(answer)), Some(changes)),
+                Err(error) => (Err(error), None),
+            }
+        }
+        Err(Stop::Refused(refusal)) => (Ok(Err(refusal)), None),
+        Err(Stop::Fault(fault)) => (Err(failed(fault)), None),
+    }
+}
+
+/// The answer of a function that only looked.
+pub(crate) fn looked<T, E>(result: Result<T, Stop<E>>) -> Ran<T, E> {
+    match result {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Stop::Fault(fault)) => Err(failed(fault)),
+    }
+}
+
+fn failed(fault: Fault) -> StoreError {
+    match fault {
+        Fault::Store(error) => error,
+        // Loading has been dealt with before; this one was made up by the function.
+        Fault::NotLoaded => not_run(),
+    }
+}
+
+fn not_run() -> StoreError {
+    StoreError::Closed("a row was said to be not loaded where all rows are at hand".into())
+}
+
+fn update_local<T, E>(
+    local: &dyn LocalEngine,
+    counters: &Counters,
+    partition: &PartitionId,
+    rule: &mut dyn FnMut(&mut Rows<'_>) -> Result<T, Stop<E>>,
+) -> Result<Sequenced<Result<T, E>>, StoreError> {
+    let mut ran = None;
+    let mut absent = 0;
+    let position = local.update(partition, &mut |rows| {
+        let result = rule(rows);
+        absent = rows.absent();
+        let (answer, changes) = judge(result, rows);
+        ran = Some(answer);
+        changes.map_or(Verdict::Leave, Verdict::Commit)
+    })?;
+    Counters::add(&counters.rows_absent, absent);
+    let value = ran.unwrap_or_else(|| Err(not_run()))?;
+    Ok(Sequenced { value, position })
+}
+
+fn read_local<T, E>(
+    local: &dyn LocalEngine,
+    counters: &Counters,
+    partition: &PartitionId,
+    look: &mut dyn FnMut(&Rows<'_>) -> Result<T, Stop<E>>,
+) -> Result<Sequenced<Result<T, E>>, StoreError> {
+    let mut ran = None;
+    let mut absent = 0;
+    let position = local.read(partition, &mut |rows| {
+        ran = Some(looked(look(rows)));
+        absent = rows.absent();
+    })?;
+    Counters::add(&counters.rows_absent, absent);
+    let value = ran.unwrap_or_else(|| Err(not_run()))?;
+    Ok(Sequenced { value, position })
+}
