@@ -3,8 +3,15 @@
 //! An account is a partition; an entry commits in one `update` at its *home*
 //! and is carried to its other accounts by steps that may run twice.
 
+pub mod admin;
+pub mod apply;
+pub mod book;
+pub mod decide;
+pub mod flow;
+pub mod hold;
 pub mod limits;
 pub mod refusal;
+pub mod reserve;
 pub mod rows;
 pub mod types;
 pub mod value_axis;

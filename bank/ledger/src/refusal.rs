@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use lombard_money::Currency;
-
 use crate::types::EntryId;
 
 /// A refusal by the ledger's rules. Nothing was changed.
@@ -28,7 +26,7 @@ pub enum Refusal {
         /// "namespace/name".
         address: String,
         /// The currency asked for.
-        currency: Currency,
+        currency: String,
     },
     /// The entry, hold or whatever it names does not exist.
     NotFound {
@@ -42,7 +40,7 @@ pub enum Refusal {
         /// The legal entity whose legs do not.
         entity: String,
         /// The currency whose legs do not.
-        currency: Currency,
+        currency: String,
         /// What they sum to.
         sum_minor: i128,
     },
@@ -53,7 +51,7 @@ pub enum Refusal {
         /// "namespace/name".
         address: String,
         /// Of the address.
-        currency: Currency,
+        currency: String,
         /// How much is there.
         balance_minor: i64,
         /// The floor.
@@ -164,7 +162,10 @@ impl RefusalCode {
 impl Refusal {
     /// A field that is wrong in itself.
     pub fn invalid(reason: &'static str, message: impl Into<String>) -> Self {
-        Self::Invalid { reason, message: message.into() }
+        Self::Invalid {
+            reason,
+            message: message.into(),
+        }
     }
 
     /// How a program should react.
@@ -204,7 +205,9 @@ impl Refusal {
             Self::Frozen { debits: false, .. } => "CREDITS_FROZEN",
             Self::Closed { .. } => "ACCOUNT_CLOSED",
             Self::NotEmpty { .. } => "ACCOUNT_NOT_EMPTY",
-            Self::IdReused { what: "account", .. } => "ACCOUNT_ID_REUSED",
+            Self::IdReused {
+                what: "account", ..
+            } => "ACCOUNT_ID_REUSED",
             Self::IdReused { .. } => "ENTRY_ID_REUSED",
             Self::AlreadyReversed { .. } => "ALREADY_REVERSED",
             Self::Linked { .. } => "LINKED_ENTRY_REFUSED",
@@ -215,21 +218,38 @@ impl Refusal {
     /// Names and figures, for programs.
     pub fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::AccountNotFound { account } | Self::Closed { account } => vec![("account", account.clone())],
-            Self::AddressNotFound { account, address, currency } => vec![
+            Self::AccountNotFound { account } | Self::Closed { account } => {
+                vec![("account", account.clone())]
+            }
+            Self::AddressNotFound {
+                account,
+                address,
+                currency,
+            } => vec![
                 ("account", account.clone()),
                 ("address", address.clone()),
-                ("currency", currency.code().to_owned()),
+                ("currency", currency.clone()),
             ],
-            Self::Unbalanced { entity, currency, sum_minor } => vec![
+            Self::Unbalanced {
+                entity,
+                currency,
+                sum_minor,
+            } => vec![
                 ("entity", entity.clone()),
-                ("currency", currency.code().to_owned()),
+                ("currency", currency.clone()),
                 ("sum_minor", sum_minor.to_string()),
             ],
-            Self::FloorBroken { account, address, currency, balance_minor, minimum_minor, asked_minor } => vec![
+            Self::FloorBroken {
+                account,
+                address,
+                currency,
+                balance_minor,
+                minimum_minor,
+                asked_minor,
+            } => vec![
                 ("account", account.clone()),
                 ("address", address.clone()),
-                ("currency", currency.code().to_owned()),
+                ("currency", currency.clone()),
                 ("balance_minor", balance_minor.to_string()),
                 ("minimum_minor", minimum_minor.to_string()),
                 ("asked_minor", asked_minor.to_string()),
@@ -239,20 +259,36 @@ impl Refusal {
             }
             Self::Frozen { account, debits } => vec![
                 ("account", account.clone()),
-                ("direction", if *debits { "debits" } else { "credits" }.to_owned()),
+                (
+                    "direction",
+                    if *debits { "debits" } else { "credits" }.to_owned(),
+                ),
             ],
-            Self::NotEmpty { account, what } => vec![("account", account.clone()), ("what", what.clone())],
+            Self::NotEmpty { account, what } => {
+                vec![("account", account.clone()), ("what", what.clone())]
+            }
             Self::IdReused { id, .. } => vec![("id", id.clone())],
             Self::AlreadyReversed { entry, by } => {
-                vec![("entry_id", entry.to_string()), ("reversed_by", by.to_string())]
+                vec![
+                    ("entry_id", entry.to_string()),
+                    ("reversed_by", by.to_string()),
+                ]
             }
-            Self::HoldState { hold, remaining_minor, .. } => {
-                vec![("hold_id", hold.to_string()), ("remaining_minor", remaining_minor.to_string())]
+            Self::HoldState {
+                hold,
+                remaining_minor,
+                ..
+            } => {
+                vec![
+                    ("hold_id", hold.to_string()),
+                    ("remaining_minor", remaining_minor.to_string()),
+                ]
             }
             Self::Linked { failed } => vec![("failed_index", failed.to_string())],
-            Self::Invalid { .. } | Self::NotFound { .. } | Self::Limit { .. } | Self::RefusedBefore { .. } => {
-                Vec::new()
-            }
+            Self::Invalid { .. }
+            | Self::NotFound { .. }
+            | Self::Limit { .. }
+            | Self::RefusedBefore { .. } => Vec::new(),
         }
     }
 }
@@ -265,34 +301,71 @@ impl fmt::Display for Refusal {
             | Self::HoldState { message, .. }
             | Self::Limit { message, .. }
             | Self::RefusedBefore { message, .. } => f.write_str(message),
-            Self::AccountNotFound { account } => write!(f, "account {account} does not exist; open it first"),
-            Self::AddressNotFound { account, address, currency } => {
-                write!(f, "account {account} has no address {address} in {}; add it first", currency.code())
+            Self::AccountNotFound { account } => {
+                write!(f, "account {account} does not exist; open it first")
             }
-            Self::Unbalanced { entity, currency, sum_minor } => write!(
+            Self::AddressNotFound {
+                account,
+                address,
+                currency,
+            } => {
+                write!(
+                    f,
+                    "account {account} has no address {address} in {currency}; add it first"
+                )
+            }
+            Self::Unbalanced {
+                entity,
+                currency,
+                sum_minor,
+            } => {
+                write!(
+                    f,
+                    "the legs in {currency} of legal entity {entity} sum to {sum_minor}, not to zero"
+                )
+            }
+            Self::FloorBroken {
+                account,
+                address,
+                currency,
+                balance_minor,
+                minimum_minor,
+                asked_minor,
+            } => write!(
                 f,
-                "the legs in {} of legal entity {entity} sum to {sum_minor}, not to zero",
-                currency.code()
-            ),
-            Self::FloorBroken { account, address, currency, balance_minor, minimum_minor, asked_minor } => write!(
-                f,
-                "account {account}, {address}: balance {balance_minor}, floor {minimum_minor}, asked {asked_minor} ({} minor units)",
-                currency.code()
+                "account {account}, {address}: balance {balance_minor}, floor {minimum_minor}, asked {asked_minor} ({currency} minor units)"
             ),
             Self::Overflow { account, address } => {
-                write!(f, "the balance of account {account}, {address}, would leave the range of 64 bits")
+                write!(
+                    f,
+                    "the balance of account {account}, {address}, would leave the range of 64 bits"
+                )
             }
             Self::Frozen { account, debits } => {
-                write!(f, "account {account} is frozen for {}", if *debits { "debits" } else { "credits" })
+                write!(
+                    f,
+                    "account {account} is frozen for {}",
+                    if *debits { "debits" } else { "credits" }
+                )
             }
             Self::Closed { account } => write!(f, "account {account} is closed"),
-            Self::NotEmpty { account, what } => write!(f, "account {account} cannot be closed: {what}"),
-            Self::IdReused { id, what } => {
-                write!(f, "{what} id {id} was used before with other content; choose a new id")
+            Self::NotEmpty { account, what } => {
+                write!(f, "account {account} cannot be closed: {what}")
             }
-            Self::AlreadyReversed { entry, by } => write!(f, "entry {entry} was already reversed by {by}"),
+            Self::IdReused { id, what } => {
+                write!(
+                    f,
+                    "{what} id {id} was used before with other content; choose a new id"
+                )
+            }
+            Self::AlreadyReversed { entry, by } => {
+                write!(f, "entry {entry} was already reversed by {by}")
+            }
             Self::Linked { failed } => {
-                write!(f, "refused because entry {failed} of its linked chain (from 0) was refused")
+                write!(
+                    f,
+                    "refused because entry {failed} of its linked chain (from 0) was refused"
+                )
             }
         }
     }

@@ -17,8 +17,8 @@
 use buffa::Message;
 use bytes::Bytes;
 pub use lombard_contracts::bank::ledger::rows::v1::{
-    AddressRow, Decision, EntryLeg, EntryRow, Head, HoldRow, Journal, JournalKind, MarkerRow, PostingRow, ShiftRow,
-    State,
+    AddressRow, Decision, EntryLeg, EntryRow, Head, HoldRow, Journal, JournalKind, MarkerRow,
+    PostingRow, ShiftRow, State,
 };
 use lombard_store::{Direction, Fault, RowRange, StoreError};
 use sha2::{Digest, Sha256};
@@ -102,7 +102,10 @@ pub fn expiry_hold(key: &[u8]) -> Option<(i64, EntryId)> {
 pub fn due_holds(now_us: i64, limit: usize) -> RowRange {
     RowRange {
         from: std::ops::Bound::Included(Bytes::from_static(b"x")),
-        to: std::ops::Bound::Included(Bytes::copy_from_slice(&expiry_key(now_us, EntryId([0xff; 16])))),
+        to: std::ops::Bound::Included(Bytes::copy_from_slice(&expiry_key(
+            now_us,
+            EntryId([0xff; 16]),
+        ))),
         direction: Direction::Ascending,
         limit,
     }
@@ -119,8 +122,12 @@ fn prefixed<const N: usize, const M: usize>(first: u8, rest: [u8; N]) -> [u8; M]
 /// # Errors
 /// [`StoreError::Damaged`] names what was to be read.
 pub fn decode<M: Message>(what: &str, key: &[u8], value: &[u8]) -> Result<M, Fault> {
-    M::decode_from_slice(value)
-        .map_err(|error| Fault::Store(StoreError::Damaged(format!("{what} row {}: {error}", key.escape_ascii()))))
+    M::decode_from_slice(value).map_err(|error| {
+        Fault::Store(StoreError::Damaged(format!(
+            "{what} row {}: {error}",
+            key.escape_ascii()
+        )))
+    })
 }
 
 /// A row's value.
@@ -158,7 +165,11 @@ mod tests {
 
     #[test]
     fn a_chained_row_is_a_journal_row_with_its_link() {
-        let journal = Journal { number: 7, reference: "rent".to_owned(), ..Journal::default() };
+        let journal = Journal {
+            number: 7,
+            reference: "rent".to_owned(),
+            ..Journal::default()
+        };
         let (value, link) = chain(&[1; 32], &journal);
         let read: Journal = decode("journal", b"j", &value).unwrap();
         assert_eq!((read.number, read.chain.as_slice()), (7, link.as_slice()));
@@ -171,7 +182,10 @@ mod tests {
     #[test]
     fn keys_sort_as_their_numbers() {
         assert!(journal_key(255) < journal_key(256));
-        assert_eq!(journal_booked_us(&journal_key(123_456_789)), Some(123_456_789));
+        assert_eq!(
+            journal_booked_us(&journal_key(123_456_789)),
+            Some(123_456_789)
+        );
         let id = EntryId([9; 16]);
         assert!(expiry_key(5, id) < expiry_key(6, EntryId([0; 16])));
         assert_eq!(expiry_hold(&expiry_key(5, id)), Some((5, id)));

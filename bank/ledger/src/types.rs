@@ -156,7 +156,9 @@ pub struct Entry {
 impl Entry {
     /// The home that follows from legs: the account of the first negative one.
     pub fn home_of(legs: &[Leg]) -> Option<&str> {
-        legs.iter().find(|leg| leg.amount_minor < 0).map(|leg| leg.account.as_str())
+        legs.iter()
+            .find(|leg| leg.amount_minor < 0)
+            .map(|leg| leg.account.as_str())
     }
 
     /// The accounts other than home that the legs touch, each once, in key order.
@@ -197,7 +199,13 @@ impl Entry {
                 text(b"place");
                 text(&expires_us.to_le_bytes());
             }
-            Some(HoldStep::Capture { hold, amount_minor, to, last, allow_over }) => {
+            Some(HoldStep::Capture {
+                hold,
+                amount_minor,
+                to,
+                last,
+                allow_over,
+            }) => {
                 text(b"capture");
                 text(&hold.0);
                 text(&amount_minor.to_le_bytes());
@@ -224,8 +232,11 @@ impl Entry {
 
 /// The accounts other than `home` that `legs` touch, each once, in key order.
 pub fn other_accounts<'a>(home: &str, legs: &'a [Leg]) -> Vec<&'a str> {
-    let mut others: Vec<&str> =
-        legs.iter().map(|leg| leg.account.as_str()).filter(|account| *account != home).collect();
+    let mut others: Vec<&str> = legs
+        .iter()
+        .map(|leg| leg.account.as_str())
+        .filter(|account| *account != home)
+        .collect();
     others.sort_unstable();
     others.dedup();
     others
@@ -288,14 +299,25 @@ mod tests {
         assert_eq!(id.to_string(), text);
         assert_eq!(EntryId::parse(&text.replace('-', "")), Some(id));
         assert_eq!(id.time_ms(), 0x0190_a5d8_6c00);
-        for bad in ["", "0190a5d8", "0190a5d8-6c00-7abc-8def-0123456789ag", "0190a5d86-c00-7abc-8def-0123456789ab"] {
+        for bad in [
+            "",
+            "0190a5d8",
+            "0190a5d8-6c00-7abc-8def-0123456789ag",
+            "0190a5d86-c00-7abc-8def-0123456789ab",
+        ] {
             assert_eq!(EntryId::parse(bad), None, "{bad}");
         }
     }
 
     #[test]
     fn days_are_read_and_printed() {
-        for (text, day) in [("1970-01-01", 0), ("1970-01-02", 1), ("1969-12-31", -1), ("1993-01-01", 8_401), ("2024-02-29", 19_782)] {
+        for (text, day) in [
+            ("1970-01-01", 0),
+            ("1970-01-02", 1),
+            ("1969-12-31", -1),
+            ("1993-01-01", 8_401),
+            ("2024-02-29", 19_782),
+        ] {
             assert_eq!(parse_day(text), Some(day), "{text}");
             assert_eq!(print_day(day), text);
         }

@@ -1,0 +1,453 @@
+//! An account while a rule works on it: its head and state, read once, changed
+//! in memory, written back with the journal rows that tell the change.
+
+use lombard_store::{Fault, Rows, Stop};
+
+use crate::limits::EXPIRIES_PER_COMMIT_MAX;
+use crate::refusal::Refusal;
+use crate::rows::{self, Head, HoldRow, Journal, JournalKind, PostingRow, State};
+use crate::types::{EntryId, Leg, LegOutcome, day_of};
+use crate::value_axis;
+
+/// A loaded account.
+#[derive(Debug, Clone)]
+pub struct Book {
+    /// What is fixed about it.
+    pub head: Head,
+    /// Where it stands.
+    pub state: State,
+    head_changed: bool,
+}
+
+/// What one journal row tells, apart from what the book knows itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Note<'a> {
+    /// What kind of change.
+    pub kind: JournalKind,
+    /// The entry that caused it.
+    pub entry: Option<EntryId>,
+    /// The account that decided the entry.
+    pub home: &'a str,
+    /// Not booked before this moment.
+    pub not_before_us: i64,
+    /// When home decided, where that is another account.
+    pub decided_us: i64,
+    /// The value day; none: the booked day.
+    pub value_day: Option<i32>,
+    /// For people.
+    pub reference: &'a str,
+    /// Who caused it.
+    pub actor: &'a str,
+    /// The hold that it is about.
+    pub hold: Option<EntryId>,
+    /// An administrative change, as JSON.
+    pub detail: &'a str,
+}
+
+impl<'a> Note<'a> {
+    /// A note of a kind, of an actor, at a moment, and nothing else.
+    pub fn new(kind: JournalKind, not_before_us: i64, actor: &'a str) -> Self {
+        Self {
+            kind,
+            entry: None,
+            home: "",
+            not_before_us,
+            decided_us: 0,
+            value_day: None,
+            reference: "",
+            actor,
+            hold: None,
+            detail: "",
+        }
+    }
+}
+
+/// Postings of one journal row as they are collected: the address's index, the amount.
+pub type Postings = Vec<(usize, i64)>;
+
+impl Book {
+    /// Reads the account; none if it does not exist.
+    ///
+    /// # Errors
+    /// A fault of the store; a damaged row.
+    pub fn load(rows: &Rows<'_>) -> Result<Option<Self>, Fault> {
+        let Some(head) = Self::load_head(rows)? else {
+            return Ok(None);
+        };
+        let state = match rows.get(rows::STATE)? {
+            Some(value) => rows::decode::<State>("state", rows::STATE, &value)?,
+            None => State::default(),
+        };
+        Ok(Some(Self {
+            head,
+            state,
+            head_changed: false,
+        }))
+    }
+
+    /// Reads what is fixed about the account; none if it does not exist.
+    ///
+    /// # Errors
+    /// A fault of the store; a damaged row.
+    pub fn load_head(rows: &Rows<'_>) -> Result<Option<Head>, Fault> {
+        match rows.get(rows::HEAD)? {
+            Some(value) => Ok(Some(rows::decode::<Head>("head", rows::HEAD, &value)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the account, refusing where it does not exist.
+    ///
+    /// # Errors
+    /// [`Refusal::AccountNotFound`].
+    pub fn require(rows: &Rows<'_>, account: &str) -> Result<Self, Stop<Refusal>> {
+        Self::load(rows)?.ok_or_else(|| {
+            Stop::Refused(Refusal::AccountNotFound {
+                account: account.to_owned(),
+            })
+        })
+    }
+
+    /// An account that is being opened.
+    pub fn open(head: Head) -> Self {
+        let state = State {
+            balances: vec![0; head.addresses.len()],
+            ..State::default()
+        };
+        Self {
+            head,
+            state,
+            head_changed: true,
+        }
+    }
+
+    /// The index of an address.
+    pub fn address(&self, address: &str, currency: &str) -> Option<usize> {
+        address_index(&self.head, address, currency)
+    }
+
+    /// The index of an address, refusing where there is none.
+    ///
+    /// # Errors
+    /// [`Refusal::AddressNotFound`].
+    pub fn require_address(&self, address: &str, currency: &str) -> Result<usize, Refusal> {
+        self.address(address, currency)
+            .ok_or_else(|| Refusal::AddressNotFound {
+                account: self.head.account.clone(),
+                address: address.to_owned(),
+                currency: currency.to_owned(),
+            })
+    }
+
+    /// The index of an address that is made where there is none, without a floor.
+    pub fn address_or_add(&mut self, address: &str, currency: &str) -> usize {
+        if let Some(index) = self.address(address, currency) {
+            return index;
+        }
+        self.head.addresses.push(rows::AddressRow {
+            address: address.to_owned(),
+            currency: currency.to_owned(),
+            ..rows::AddressRow::default()
+        });
+        self.head_changed = true;
+        self.head.addresses.len() - 1
+    }
+
+    /// The head, to be changed and written back.
+    pub fn head_mut(&mut self) -> &mut Head {
+        self.head_changed = true;
+        &mut self.head
+    }
+
+    /// The balance of an address, in minor units.
+    pub fn balance(&self, index: usize) -> i64 {
+        self.state.balances.get(index).copied().unwrap_or(0)
+    }
+
+    /// The floor of an address, in minor units.
+    pub fn floor(&self, index: usize) -> Option<i64> {
+        self.head
+            .addresses
+            .get(index)
+            .filter(|row| row.has_floor)
+            .map(|row| row.minimum_minor)
+    }
+
+    /// Whether the id is greater than any that was decided or applied here, and so new for certain.
+    pub fn surely_new(&self, id: EntryId) -> bool {
+        id.0.as_slice() > self.state.newest_entry_id.as_slice()
+    }
+
+    /// Remembers that the id was decided or applied here.
+    pub fn saw(&mut self, id: EntryId) {
+        if self.surely_new(id) {
+            self.state.newest_entry_id.clear();
+            self.state.newest_entry_id.extend_from_slice(&id.0);
+        }
+    }
+
+    /// Moves one leg. Floors are the caller's to check, by [`Self::check_floors`].
+    ///
+    /// # Errors
+    /// [`Refusal::Overflow`]; the book is then as before.
+    pub fn post(
+        &mut self,
+        postings: &mut Postings,
+        index: usize,
+        amount_minor: i64,
+    ) -> Result<(i64, i64), Refusal> {
+        let before = self.balance(index);
+        let Some(after) = before.checked_add(amount_minor) else {
+            return Err(Refusal::Overflow {
+                account: self.head.account.clone(),
+                address: self
+                    .head
+                    .addresses
+                    .get(index)
+                    .map(|row| row.address.clone())
+                    .unwrap_or_default(),
+            });
+        };
+        if self.state.balances.len() <= index {
+            self.state.balances.resize(index + 1, 0);
+        }
+        self.state.balances[index] = after;
+        postings.push((index, amount_minor));
+        Ok((before, after))
+    }
+
+    /// Refuses where postings lowered an address below its floor.
+    ///
+    /// # Errors
+    /// [`Refusal::FloorBroken`], with what was there before.
+    pub fn check_floors(&self, postings: &Postings) -> Result<(), Refusal> {
+        for &(index, _) in postings {
+            let Some(minimum_minor) = self.floor(index) else {
+                continue;
+            };
+            let moved: i128 = postings
+                .iter()
+                .filter(|(other, _)| *other == index)
+                .map(|(_, amount)| i128::from(*amount))
+                .sum();
+            let after = self.balance(index);
+            if moved < 0 && after < minimum_minor {
+                return Err(self.floor_broken(index, i128::from(after) - moved, moved));
+            }
+        }
+        Ok(())
+    }
+
+    /// The refusal of a movement that an address's floor forbids.
+    pub fn floor_broken(&self, index: usize, balance_minor: i128, moved_minor: i128) -> Refusal {
+        let row = self.head.addresses.get(index).cloned().unwrap_or_default();
+        Refusal::FloorBroken {
+            account: self.head.account.clone(),
+            currency: row.currency,
+            address: row.address,
+            balance_minor: saturate(balance_minor),
+            minimum_minor: row.minimum_minor,
+            asked_minor: saturate(-moved_minor),
+        }
+    }
+
+    /// Writes one journal row (the event) with these postings, and links it
+    /// into the chain. Returns its booked moment.
+    ///
+    /// # Errors
+    /// A fault of the store, from the value axis.
+    pub fn journal(
+        &mut self,
+        rows: &mut Rows<'_>,
+        note: Note<'_>,
+        postings: &Postings,
+    ) -> Result<i64, Fault> {
+        let booked_us = note
+            .not_before_us
+            .max(self.state.booked_us.saturating_add(1));
+        let booked_day = day_of(booked_us);
+        let value_day = note.value_day.unwrap_or(booked_day);
+        self.state.number += 1;
+        let journal = Journal {
+            number: self.state.number,
+            kind: note.kind.into(),
+            entry_id: note.entry.map(|id| id.0.to_vec()).unwrap_or_default(),
+            home: note.home.to_owned(),
+            postings: postings
+                .iter()
+                .map(|&(index, amount_minor)| PostingRow {
+                    // An account has at most 64 addresses.
+                    address: u32::try_from(index).unwrap_or(u32::MAX),
+                    amount_minor,
+                    ..PostingRow::default()
+                })
+                .collect(),
+            balances: self.state.balances.clone(),
+            value_day,
+            decided_us: if note.decided_us == booked_us {
+                0
+            } else {
+                note.decided_us
+            },
+            reference: note.reference.to_owned(),
+            actor: note.actor.to_owned(),
+            hold_id: note.hold.map(|id| id.0.to_vec()).unwrap_or_default(),
+            detail: note.detail.to_owned(),
+            ..Journal::default()
+        };
+        let (value, link) = rows::chain(&self.state.chain, &journal);
+        rows.append(rows::journal_key(booked_us).to_vec(), value);
+        self.state.chain.clear();
+        self.state.chain.extend_from_slice(&link);
+        self.state.booked_us = booked_us;
+        for &(index, amount_minor) in postings {
+            let address = u32::try_from(index).unwrap_or(u32::MAX);
+            value_axis::shift(rows, address, amount_minor, booked_day, value_day)?;
+        }
+        Ok(booked_us)
+    }
+
+    /// Gives back what expired at or before `now_us`: one journal row for each
+    /// hold, booked at its expiry. To be called before anything else changes
+    /// the account, so that no later posting is booked before an expiry.
+    ///
+    /// # Errors
+    /// A fault of the store; [`Refusal::Limit`] where more are due than one commit may expire.
+    pub fn expire_holds(&mut self, rows: &mut Rows<'_>, now_us: i64) -> Result<(), Stop<Refusal>> {
+        if self.state.next_expiry_us == 0 || self.state.next_expiry_us > now_us {
+            return Ok(());
+        }
+        let due = rows.range(&rows::due_holds(now_us, EXPIRIES_PER_COMMIT_MAX))?;
+        let full = due.len() == EXPIRIES_PER_COMMIT_MAX;
+        for (key, _) in due {
+            let Some((expires_us, id)) = rows::expiry_hold(&key) else {
+                continue;
+            };
+            let Some(mut hold) = load_hold(rows, id)? else {
+                continue;
+            };
+            let rest = hold.amount_minor - hold.captured_minor - hold.released_minor;
+            let (from, to) = (hold.held_address as usize, hold.address as usize);
+            let mut postings = Postings::new();
+            self.post(&mut postings, from, -rest)
+                .map_err(Stop::Refused)?;
+            self.post(&mut postings, to, rest).map_err(Stop::Refused)?;
+            hold.released_minor += rest;
+            hold.state = HoldState::Expired as u32;
+            close_hold(self, rows, id, &hold);
+            let note = Note {
+                entry: Some(id),
+                hold: Some(id),
+                ..Note::new(JournalKind::HoldExpired, expires_us, "ledger")
+            };
+            self.journal(rows, note, &postings)?;
+        }
+        self.state.next_expiry_us = next_expiry(rows)?;
+        if full && self.state.next_expiry_us != 0 && self.state.next_expiry_us <= now_us {
+            return self.expire_holds(rows, now_us);
+        }
+        Ok(())
+    }
+
+    /// Writes the book back.
+    pub fn save(self, rows: &mut Rows<'_>) {
+        if self.head_changed {
+            rows.put(rows::HEAD, rows::encode(&self.head));
+        }
+        rows.put(rows::STATE, rows::encode(&self.state));
+    }
+
+    /// What one posting did, for the answer.
+    pub fn outcome(
+        &self,
+        leg: Leg,
+        (before_minor, after_minor): (i64, i64),
+        booked_us: i64,
+    ) -> LegOutcome {
+        LegOutcome {
+            leg,
+            before_minor,
+            after_minor,
+            booked_us,
+        }
+    }
+}
+
+/// The states of a hold, as `bank.ledger.v1.HoldState` numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum HoldState {
+    /// Some of it waits.
+    Open = 1,
+    /// All of it that was not released was captured.
+    Captured = 2,
+    /// It was given back.
+    Released = 3,
+    /// It was given back when its time was over.
+    Expired = 4,
+}
+
+/// Reads a hold.
+///
+/// # Errors
+/// A fault of the store; a damaged row.
+pub fn load_hold(rows: &Rows<'_>, id: EntryId) -> Result<Option<HoldRow>, Fault> {
+    let key = rows::hold_key(id);
+    match rows.get(&key)? {
+        Some(value) => Ok(Some(rows::decode::<HoldRow>("hold", &key, &value)?)),
+        None => Ok(None),
+    }
+}
+
+/// Writes a hold that is no longer open.
+pub fn close_hold(book: &mut Book, rows: &mut Rows<'_>, id: EntryId, hold: &HoldRow) {
+    rows.put(rows::hold_key(id).to_vec(), rows::encode(hold));
+    if hold.expires_us != 0 {
+        rows.delete(rows::expiry_key(hold.expires_us, id).to_vec());
+    }
+    book.state.open_holds = book.state.open_holds.saturating_sub(1);
+}
+
+/// The earliest expiry of an open hold; 0: none.
+///
+/// # Errors
+/// A fault of the store.
+pub fn next_expiry(rows: &Rows<'_>) -> Result<i64, Fault> {
+    let first = rows.range(&rows::due_holds(i64::MAX, 1))?;
+    Ok(first
+        .first()
+        .and_then(|(key, _)| rows::expiry_hold(key))
+        .map_or(0, |(expires_us, _)| expires_us))
+}
+
+/// The index of an address in a head.
+pub fn address_index(head: &Head, address: &str, currency: &str) -> Option<usize> {
+    head.addresses
+        .iter()
+        .position(|row| row.address == address && row.currency == currency)
+}
+
+/// What a journal row's postings did, one by one, from the balances after it.
+pub fn posting_outcomes(journal: &Journal) -> Vec<(usize, i64, i64, i64)> {
+    let mut balances = journal.balances.clone();
+    let mut outcomes: Vec<(usize, i64, i64, i64)> = journal
+        .postings
+        .iter()
+        .rev()
+        .map(|posting| {
+            let index = posting.address as usize;
+            let after = balances.get(index).copied().unwrap_or(0);
+            let before = after.wrapping_sub(posting.amount_minor);
+            if let Some(balance) = balances.get_mut(index) {
+                *balance = before;
+            }
+            (index, posting.amount_minor, before, after)
+        })
+        .collect();
+    outcomes.reverse();
+    outcomes
+}
+
+fn saturate(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
+}

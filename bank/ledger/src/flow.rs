@@ -1,0 +1,593 @@
+//! How an entry commits over several accounts: reserve where others are
+//! lowered to a floor, decide at home in one commit, carry to the rest.
+//!
+//! Every step is idempotent by marker. A process that dies between them leaves
+//! what a retry by the client or the [`crate::coordinator`] finishes.
+
+use std::borrow::Cow;
+
+use lombard_store::{Keyspace, Position, Rows, Sequenced, Stop, StoreError};
+
+use crate::apply::{self, Applied, Carried};
+use crate::book::{Book, address_index};
+use crate::decide::{self, Decided};
+use crate::hold;
+use crate::refusal::Refusal;
+use crate::reserve;
+use crate::rows::{Head, HoldRow};
+use crate::types::{Entry, EntryId, HoldStep, Leg, LegOutcome, SUSPENSE_ADDRESS, other_accounts};
+
+/// An entry that is in: what is answered.
+#[derive(Debug, Clone)]
+pub struct Posted {
+    /// The entry.
+    pub id: EntryId,
+    /// Who decided.
+    pub home: String,
+    /// When home decided.
+    pub booked_us: i64,
+    /// From which day the money counts.
+    pub value_day: i32,
+    /// What each leg did, in the order of the decided legs.
+    pub legs: Vec<LegOutcome>,
+    /// Whether this is the first answer given again.
+    pub replayed: bool,
+    /// The hold that it placed, captured or released, as it is now.
+    pub hold: Option<(EntryId, HoldRow)>,
+}
+
+/// One answer for each entry of a chain.
+pub type Answers = Vec<Result<Posted, Refusal>>;
+
+/// Commits entries over a keyspace.
+#[derive(Clone)]
+pub struct Flow {
+    keyspace: Keyspace,
+}
+
+/// What is known of an entry before home decides.
+struct Plan<'a> {
+    entry: &'a Entry,
+    legs: Cow<'a, [Leg]>,
+    /// Each other account and its legal entity, in key order.
+    entities: Vec<(String, String)>,
+    /// The other accounts that must reserve, in key order.
+    reserving: Vec<String>,
+}
+
+/// Why a run that must not change anything, or cannot, was given up.
+enum Discarded<T> {
+    Dry(T),
+    Refused(usize, Refusal),
+}
+
+impl Flow {
+    /// Over the ledger's keyspace.
+    pub fn new(keyspace: Keyspace) -> Self {
+        Self { keyspace }
+    }
+
+    /// Commits one entry, or a linked chain (all or none; all share a home).
+    /// Nothing of the answer may be told before its position is durable.
+    ///
+    /// # Errors
+    /// The store's failure; a refusal is an answer.
+    pub async fn run(
+        &self,
+        chain: &[Entry],
+        now_us: i64,
+        dry_run: bool,
+    ) -> Result<Sequenced<Answers>, StoreError> {
+        let mut seen = Position::default();
+        let mut plans = Vec::with_capacity(chain.len());
+        for (index, entry) in chain.iter().enumerate() {
+            match self.plan(entry, &mut seen).await? {
+                Ok(plan) => plans.push(plan),
+                Err(refusal) => {
+                    return self
+                        .first_answers(chain, (index, refusal), now_us, seen)
+                        .await;
+                }
+            }
+        }
+        if let Err(refused) = self.reserve(&plans, now_us, dry_run, &mut seen).await? {
+            return self.first_answers(chain, refused, now_us, seen).await;
+        }
+        match self.decide(&plans, now_us, dry_run, &mut seen).await? {
+            Ok(decided) => {
+                let mut answers = Vec::with_capacity(chain.len());
+                for (entry, decided) in chain.iter().zip(decided) {
+                    answers.push(Ok(self
+                        .carry(entry, decided, now_us, dry_run, &mut seen)
+                        .await?));
+                }
+                Ok(Sequenced {
+                    value: answers,
+                    position: seen,
+                })
+            }
+            Err(refused) => {
+                if !dry_run && plans.iter().any(|plan| !plan.reserving.is_empty()) {
+                    self.refuse_for_good(&plans, &refused, now_us, &mut seen)
+                        .await?;
+                }
+                self.first_answers(chain, refused, now_us, seen).await
+            }
+        }
+    }
+
+    /// Carries a decided entry to its other accounts again: what is in stays as it is.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn resume(
+        &self,
+        home: &str,
+        id: EntryId,
+        now_us: i64,
+    ) -> Result<Position, StoreError> {
+        let mut seen = Position::default();
+        let found = self.look(home, &mut seen, |rows| {
+            let Some(book) = Book::load(rows)? else {
+                return Ok(None);
+            };
+            let Some(row) = decide::load_entry(rows, id)? else {
+                return Ok(None);
+            };
+            match decide::replay(rows, &book, id, &row, None) {
+                Ok(decided) => Ok(Some((decided, row.reference, row.actor))),
+                Err(Stop::Refused(_)) => Ok(None),
+                Err(fault) => Err(fault),
+            }
+        });
+        if let Ok(Some((decided, reference, actor))) = found.await? {
+            let carried = Carried {
+                id,
+                home,
+                decided_us: decided.booked_us,
+                value_day: decided.value_day,
+                reference: &reference,
+                actor: &actor,
+                legs: &decided.legs,
+                now_us,
+            };
+            for account in other_accounts(home, &decided.legs) {
+                self.apply(account, &carried, false, &mut seen).await?;
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Settles a reservation that was found undecided: writes the refusal at
+    /// home first, and only then releases. If home accepted, carries instead.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn settle_reservation(
+        &self,
+        account: &str,
+        home: &str,
+        id: EntryId,
+        digest: &[u8],
+        now_us: i64,
+    ) -> Result<Position, StoreError> {
+        let mut seen = Position::default();
+        let (reason, message) = (
+            "RESERVATION_EXPIRED",
+            "its reservation was not decided in time",
+        );
+        let refused = self
+            .change(home, &mut seen, |rows| {
+                decide::refuse(rows, home, id, digest, reason, message, now_us)
+            })
+            .await?;
+        match refused {
+            Ok(Some(_)) => {
+                let carried = self.resume(home, id, now_us).await?;
+                Ok(seen.max(carried))
+            }
+            Ok(None) => {
+                let released = self.change(account, &mut seen, |rows| {
+                    reserve::release(rows, account, id, now_us)
+                });
+                released.await?.map_err(|refusal| never(&refusal))?;
+                Ok(seen)
+            }
+            Err(refusal) => Err(never(&refusal)),
+        }
+    }
+
+    async fn change<T: Send>(
+        &self,
+        account: &str,
+        seen: &mut Position,
+        rule: impl FnMut(&mut Rows<'_>) -> Result<T, Stop<Refusal>> + Send,
+    ) -> Result<Result<T, Refusal>, StoreError> {
+        let done = self.keyspace.update(account.as_bytes(), rule).await?;
+        *seen = (*seen).max(done.position);
+        Ok(done.value)
+    }
+
+    async fn look<T: Send>(
+        &self,
+        account: &str,
+        seen: &mut Position,
+        look: impl FnMut(&Rows<'_>) -> Result<T, Stop<Refusal>> + Send,
+    ) -> Result<Result<T, Refusal>, StoreError> {
+        let done = self.keyspace.read(account.as_bytes(), look).await?;
+        *seen = (*seen).max(done.position);
+        Ok(done.value)
+    }
+
+    /// Reads what forbids a leg elsewhere, before home decides.
+    async fn plan<'a>(
+        &self,
+        entry: &'a Entry,
+        seen: &mut Position,
+    ) -> Result<Result<Plan<'a>, Refusal>, StoreError> {
+        let legs = match (&entry.reverses, &entry.hold) {
+            (Some(reverses), _) => {
+                match self
+                    .look(&entry.home, seen, |rows| {
+                        decide::mirrored(rows, &entry.home, reverses.entry)
+                    })
+                    .await?
+                {
+                    Ok(legs) => Cow::Owned(legs),
+                    Err(refusal) => return Ok(Err(refusal)),
+                }
+            }
+            (None, Some(HoldStep::Capture { .. })) => {
+                let legs = self.look(&entry.home, seen, |rows| {
+                    let book = Book::require(rows, &entry.home)?;
+                    hold::legs(rows, &book, entry)
+                });
+                match legs.await? {
+                    Ok(legs) => Cow::Owned(legs),
+                    Err(refusal) => return Ok(Err(refusal)),
+                }
+            }
+            _ => Cow::Borrowed(entry.legs.as_slice()),
+        };
+        let mut plan = Plan {
+            entry,
+            entities: Vec::new(),
+            reserving: Vec::new(),
+            legs,
+        };
+        let legs = &plan.legs;
+        for account in other_accounts(&entry.home, legs) {
+            let checked = self.look(account, seen, |rows| {
+                let head = Book::load_head(rows)?.ok_or_else(|| {
+                    Stop::Refused(Refusal::AccountNotFound {
+                        account: account.to_owned(),
+                    })
+                })?;
+                let reserves = check_other(&head, account, legs).map_err(Stop::Refused)?;
+                Ok((head.entity, reserves))
+            });
+            match checked.await? {
+                Ok((entity, reserves)) => {
+                    plan.entities.push((account.to_owned(), entity));
+                    if reserves {
+                        plan.reserving.push(account.to_owned());
+                    }
+                }
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        if !plan.reserving.is_empty() {
+            // A refusal may have to be written there: it must exist.
+            let home = self.look(&entry.home, seen, |rows| {
+                Book::require(rows, &entry.home).map(|_| ())
+            });
+            if let Err(refusal) = home.await? {
+                return Ok(Err(refusal));
+            }
+        }
+        Ok(Ok(plan))
+    }
+
+    async fn reserve(
+        &self,
+        plans: &[Plan<'_>],
+        now_us: i64,
+        dry_run: bool,
+        seen: &mut Position,
+    ) -> Result<Result<(), (usize, Refusal)>, StoreError> {
+        let mut reserved = false;
+        for (index, plan) in plans.iter().enumerate() {
+            if plan.reserving.is_empty() {
+                continue;
+            }
+            let digest = plan.entry.digest();
+            for account in &plan.reserving {
+                let done =
+                    self.keyspace.update(account.as_bytes(), |rows| {
+                        match reserve::reserve(
+                            rows, account, plan.entry, &digest, &plan.legs, now_us,
+                        ) {
+                            Ok(()) if dry_run => Err(Stop::Refused(Discarded::Dry(()))),
+                            Ok(()) => Ok(()),
+                            Err(stop) => Err(discard(index, stop)),
+                        }
+                    });
+                let done = done.await?;
+                *seen = (*seen).max(done.position);
+                match done.value {
+                    Ok(()) => reserved = true,
+                    Err(Discarded::Dry(())) => {}
+                    Err(Discarded::Refused(index, refusal)) => {
+                        let refused = (index, refusal);
+                        if reserved {
+                            self.refuse_for_good(plans, &refused, now_us, seen).await?;
+                        }
+                        return Ok(Err(refused));
+                    }
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn decide(
+        &self,
+        plans: &[Plan<'_>],
+        now_us: i64,
+        dry_run: bool,
+        seen: &mut Position,
+    ) -> Result<Result<Vec<Decided>, (usize, Refusal)>, StoreError> {
+        let Some(first) = plans.first() else {
+            return Ok(Ok(Vec::new()));
+        };
+        let done = self.keyspace.update(first.entry.home.as_bytes(), |rows| {
+            let mut decided = Vec::with_capacity(plans.len());
+            for (index, plan) in plans.iter().enumerate() {
+                match decide::decide(rows, plan.entry, &plan.legs, &plan.entities, now_us) {
+                    Ok(one) => decided.push(one),
+                    Err(stop) => return Err(discard(index, stop)),
+                }
+            }
+            if dry_run {
+                Err(Stop::Refused(Discarded::Dry(decided)))
+            } else {
+                Ok(decided)
+            }
+        });
+        let done = done.await?;
+        *seen = (*seen).max(done.position);
+        Ok(match done.value {
+            Ok(decided) | Err(Discarded::Dry(decided)) => Ok(decided),
+            Err(Discarded::Refused(index, refusal)) => Err((index, refusal)),
+        })
+    }
+
+    /// Home says no for good, then what was reserved is given back.
+    async fn refuse_for_good(
+        &self,
+        plans: &[Plan<'_>],
+        (_, refusal): &(usize, Refusal),
+        now_us: i64,
+        seen: &mut Position,
+    ) -> Result<(), StoreError> {
+        let (reason, message) = (refusal.reason().to_owned(), refusal.to_string());
+        for plan in plans.iter().filter(|plan| !plan.reserving.is_empty()) {
+            let (entry, digest) = (plan.entry, plan.entry.digest());
+            let refused = self.change(&entry.home, seen, |rows| {
+                decide::refuse(
+                    rows,
+                    &entry.home,
+                    entry.id,
+                    &digest,
+                    &reason,
+                    &message,
+                    now_us,
+                )
+            });
+            if let Ok(Some(_)) = refused.await? {
+                // Another run of the same entry was faster, and home accepted it.
+                continue;
+            }
+            for account in &plan.reserving {
+                let released = self.change(account, seen, |rows| {
+                    reserve::release(rows, account, entry.id, now_us)
+                });
+                released.await?.map_err(|refusal| never(&refusal))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer where something was refused now: what home decided earlier, if it did.
+    async fn first_answers(
+        &self,
+        chain: &[Entry],
+        (failed, refusal): (usize, Refusal),
+        now_us: i64,
+        mut seen: Position,
+    ) -> Result<Sequenced<Answers>, StoreError> {
+        let mut answers = Vec::with_capacity(chain.len());
+        for entry in chain {
+            let earlier = self.look(&entry.home, &mut seen, |rows| {
+                let Some(book) = Book::load(rows)? else {
+                    return Ok(None);
+                };
+                match decide::load_entry(rows, entry.id)? {
+                    Some(row) => {
+                        decide::replay(rows, &book, entry.id, &row, Some(&entry.digest())).map(Some)
+                    }
+                    None => Ok(None),
+                }
+            });
+            match earlier.await? {
+                Ok(Some(decided)) => {
+                    answers.push(Ok(self
+                        .carry(entry, decided, now_us, false, &mut seen)
+                        .await?));
+                }
+                Ok(None) => break,
+                // A chain is refused as one, and tells which of it was refused and why.
+                Err(refusal) if chain.len() == 1 => {
+                    return Ok(Sequenced {
+                        value: vec![Err(refusal)],
+                        position: seen,
+                    });
+                }
+                Err(_) => break,
+            }
+        }
+        if answers.len() < chain.len() {
+            let one = |index| {
+                Err(if index == failed {
+                    refusal.clone()
+                } else {
+                    Refusal::Linked { failed }
+                })
+            };
+            answers = (0..chain.len()).map(one).collect();
+        }
+        Ok(Sequenced {
+            value: answers,
+            position: seen,
+        })
+    }
+
+    async fn carry(
+        &self,
+        entry: &Entry,
+        decided: Decided,
+        now_us: i64,
+        dry_run: bool,
+        seen: &mut Position,
+    ) -> Result<Posted, StoreError> {
+        let carried = Carried {
+            id: entry.id,
+            home: &entry.home,
+            decided_us: decided.booked_us,
+            value_day: decided.value_day,
+            reference: &entry.reference,
+            actor: &entry.actor,
+            legs: &decided.legs,
+            now_us,
+        };
+        let mut outcomes = decided.outcomes;
+        for account in other_accounts(&entry.home, &decided.legs) {
+            outcomes.extend(self.apply(account, &carried, dry_run, seen).await?);
+        }
+        Ok(Posted {
+            id: entry.id,
+            home: entry.home.clone(),
+            booked_us: decided.booked_us,
+            value_day: decided.value_day,
+            legs: in_order(&decided.legs, outcomes),
+            replayed: decided.replayed,
+            hold: decided.hold,
+        })
+    }
+
+    async fn apply(
+        &self,
+        account: &str,
+        carried: &Carried<'_>,
+        dry_run: bool,
+        seen: &mut Position,
+    ) -> Result<Vec<LegOutcome>, StoreError> {
+        let done = self.keyspace.update(account.as_bytes(), |rows| {
+            match apply::apply(rows, account, carried) {
+                Ok(applied) if dry_run => Err(Stop::Refused(Discarded::Dry(applied))),
+                Ok(applied) => Ok(applied),
+                Err(stop) => Err(discard(0, stop)),
+            }
+        });
+        let done = done.await?;
+        *seen = (*seen).max(done.position);
+        let entity = match done.value {
+            Ok(Applied::Posted(outcomes)) | Err(Discarded::Dry(Applied::Posted(outcomes))) => {
+                return Ok(outcomes);
+            }
+            Ok(Applied::Diverted { entity }) => entity,
+            Err(Discarded::Dry(Applied::Diverted { .. })) => return Ok(Vec::new()),
+            Err(Discarded::Refused(_, refusal)) => return Err(never(&refusal)),
+        };
+        let suspense = apply::suspense_account(&entity);
+        let taken = self.change(&suspense, seen, |rows| {
+            apply::apply_diverted(rows, &suspense, &entity, account, carried)
+        });
+        taken.await?.map_err(|refusal| never(&refusal))?;
+        let own = carried.legs.iter().filter(|leg| leg.account == account);
+        Ok(own
+            .map(|leg| LegOutcome {
+                leg: Leg {
+                    account: suspense.clone(),
+                    address: SUSPENSE_ADDRESS.to_owned(),
+                    ..leg.clone()
+                },
+                before_minor: 0,
+                after_minor: 0,
+                booked_us: carried.decided_us,
+            })
+            .collect())
+    }
+}
+
+/// What forbids a leg of another account than home, and whether it must reserve.
+fn check_other(head: &Head, account: &str, legs: &[Leg]) -> Result<bool, Refusal> {
+    if head.closed {
+        return Err(Refusal::Closed {
+            account: account.to_owned(),
+        });
+    }
+    let mut reserves = false;
+    for leg in legs.iter().filter(|leg| leg.account == account) {
+        let index = address_index(head, &leg.address, leg.currency.code()).ok_or_else(|| {
+            Refusal::AddressNotFound {
+                account: account.to_owned(),
+                address: leg.address.clone(),
+                currency: leg.currency.code().to_owned(),
+            }
+        })?;
+        let debits = leg.amount_minor < 0;
+        if (debits && head.debits_frozen) || (!debits && head.credits_frozen) {
+            return Err(Refusal::Frozen {
+                account: account.to_owned(),
+                debits,
+            });
+        }
+        reserves |= debits && head.addresses.get(index).is_some_and(|row| row.has_floor);
+    }
+    Ok(reserves)
+}
+
+/// Outcomes in the order of the decided legs; diverted ones, which no leg names, at the end.
+fn in_order(legs: &[Leg], outcomes: Vec<LegOutcome>) -> Vec<LegOutcome> {
+    if legs.len() == outcomes.len()
+        && legs
+            .iter()
+            .zip(&outcomes)
+            .all(|(leg, outcome)| *leg == outcome.leg)
+    {
+        return outcomes;
+    }
+    let mut rest: Vec<Option<LegOutcome>> = outcomes.into_iter().map(Some).collect();
+    let mut ordered = Vec::with_capacity(legs.len());
+    for leg in legs {
+        let found = rest
+            .iter_mut()
+            .find(|outcome| outcome.as_ref().is_some_and(|outcome| outcome.leg == *leg));
+        ordered.extend(found.and_then(Option::take));
+    }
+    ordered.extend(rest.into_iter().flatten());
+    ordered
+}
+
+fn discard<T>(index: usize, stop: Stop<Refusal>) -> Stop<Discarded<T>> {
+    match stop {
+        Stop::Fault(fault) => Stop::Fault(fault),
+        Stop::Refused(refusal) => Stop::Refused(Discarded::Refused(index, refusal)),
+    }
+}
+
+/// A step that cannot be refused was: the data contradicts itself, and is named.
+fn never(refusal: &Refusal) -> StoreError {
+    StoreError::Damaged(format!("a decided entry could not be carried: {refusal}"))
+}
