@@ -6,9 +6,11 @@
 pub mod admin;
 pub mod apply;
 pub mod book;
+pub mod coordinator;
 pub mod decide;
 pub mod flow;
 pub mod hold;
+pub mod in_flight;
 pub mod limits;
 pub mod refusal;
 pub mod reserve;

@@ -1,0 +1,203 @@
+//! Finishes what was decided and not carried: it follows the journal from the
+//! last place where everything was carried, and does every step again.
+//!
+//! The place (the watermark) is a row of the ledger's own; it is behind every
+//! request that runs, so a crash loses sight of nothing.
+
+use std::sync::Arc;
+
+use lombard_store::{EventRow, Keyspace, Position, Rows, Stop, StoreError};
+
+use crate::apply::load_marker;
+use crate::flow::Flow;
+use crate::in_flight::InFlight;
+use crate::refusal::Refusal;
+use crate::rows::{self, Journal, JournalKind};
+use crate::types::EntryId;
+
+/// The partition of the coordinator's own rows; no account can have its name.
+pub const PARTITION: &[u8] = b"~coordinator";
+const WATERMARK: &[u8] = b"w";
+/// Events that are looked at in one go.
+const EVENTS_PER_PAGE: usize = 1_024;
+
+/// What one pass did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// Journal rows looked at.
+    pub events: u64,
+    /// Entries carried (again).
+    pub resumed: u64,
+    /// Reservations settled.
+    pub settled: u64,
+    /// Reservations that home may still decide.
+    pub waiting: u64,
+}
+
+/// Finishes what others left.
+pub struct Coordinator {
+    keyspace: Keyspace,
+    flow: Flow,
+    in_flight: Arc<InFlight>,
+    reservation_timeout_us: i64,
+    /// The position of the last watermark's own commit.
+    saved: Position,
+}
+
+impl Coordinator {
+    /// Takes up where the last process left: everything behind the stored
+    /// watermark counts as left half carried until the first pass has seen it.
+    ///
+    /// # Errors
+    /// The store's failure; a damaged watermark.
+    pub async fn open(
+        keyspace: Keyspace,
+        flow: Flow,
+        in_flight: Arc<InFlight>,
+        reservation_timeout_us: i64,
+    ) -> Result<Self, StoreError> {
+        let read = keyspace
+            .read(PARTITION, |rows: &Rows<'_>| {
+                Ok::<_, Stop<Refusal>>(rows.get(WATERMARK)?)
+            })
+            .await?;
+        let position = match read.value {
+            Ok(Some(value)) => {
+                let bytes = value.as_ref().try_into();
+                let bytes = bytes
+                    .map_err(|_| StoreError::Damaged("the coordinator's watermark".to_owned()))?;
+                Position(u64::from_be_bytes(bytes))
+            }
+            Ok(None) | Err(_) => Position::default(),
+        };
+        in_flight.orphan(position);
+        Ok(Self {
+            keyspace,
+            flow,
+            in_flight,
+            reservation_timeout_us,
+            saved: Position::default(),
+        })
+    }
+
+    /// Finishes what was left up to now, and moves the watermark.
+    ///
+    /// # Errors
+    /// The store's failure: what was not finished is tried again in the next pass.
+    pub async fn pass(&mut self, now_us: i64) -> Result<Pass, StoreError> {
+        let mut pass = Pass::default();
+        if let Some(from) = self.in_flight.follow() {
+            let followed = self.follow(from, now_us, &mut pass).await;
+            self.in_flight
+                .followed(*followed.as_ref().unwrap_or(&Some(from)));
+            followed?;
+        }
+        self.save().await?;
+        Ok(pass)
+    }
+
+    /// Looks at every event behind `from`. Returns the place of the first that must be looked at again.
+    async fn follow(
+        &self,
+        from: Position,
+        now_us: i64,
+        pass: &mut Pass,
+    ) -> Result<Option<Position>, StoreError> {
+        // What is sequenced now is durable then, and only durable events are listed.
+        let until = self.keyspace.position();
+        self.keyspace.durable(until).await?;
+        let mut after = from;
+        let mut waiting = None;
+        let mut last = Position::default();
+        loop {
+            let page = self.keyspace.events(after, EVENTS_PER_PAGE).await?;
+            for event in &page.events {
+                pass.events += 1;
+                if self.settle(event, now_us, pass, &mut last).await? && waiting.is_none() {
+                    waiting = Some(after);
+                }
+            }
+            if !page.more || page.next >= until {
+                break;
+            }
+            after = page.next;
+        }
+        self.keyspace.durable(last).await?;
+        Ok(waiting)
+    }
+
+    /// Does again what the event's commit leaves to be done; true: not yet possible.
+    async fn settle(
+        &self,
+        event: &EventRow,
+        now_us: i64,
+        pass: &mut Pass,
+        last: &mut Position,
+    ) -> Result<bool, StoreError> {
+        if event.key.first() != Some(&rows::JOURNAL) {
+            return Ok(false);
+        }
+        let account = event.partition.key.as_ref();
+        let journal: Journal = match rows::decode("journal", &event.key, &event.value) {
+            Ok(journal) => journal,
+            Err(fault) => {
+                return Err(StoreError::Damaged(format!(
+                    "account {}: {fault}",
+                    account.escape_ascii()
+                )));
+            }
+        };
+        let Some(id) = EntryId::from_slice(&journal.entry_id) else {
+            return Ok(false);
+        };
+        match journal.kind.as_known() {
+            Some(JournalKind::Posted) if journal.home.as_bytes() == account => {
+                pass.resumed += 1;
+                *last = (*last).max(self.flow.resume(&journal.home, id, now_us).await?);
+                Ok(false)
+            }
+            Some(JournalKind::Reserved) => {
+                let key = rows::marker_key(id);
+                let look = |rows: &Rows<'_>| Ok::<_, Stop<Refusal>>(load_marker(rows, &key)?);
+                let marker = self
+                    .keyspace
+                    .read(account, look)
+                    .await?
+                    .value
+                    .ok()
+                    .flatten();
+                let Some(marker) = marker.filter(|marker| marker.reserved) else {
+                    return Ok(false);
+                };
+                if now_us - marker.reserved_us < self.reservation_timeout_us {
+                    pass.waiting += 1;
+                    return Ok(true);
+                }
+                pass.settled += 1;
+                let account = String::from_utf8_lossy(account).into_owned();
+                let settled = self
+                    .flow
+                    .settle_reservation(&account, &marker.home, id, &marker.digest, now_us)
+                    .await?;
+                *last = (*last).max(settled);
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Stores the watermark where it has moved by more than its own last commit.
+    async fn save(&mut self) -> Result<(), StoreError> {
+        let watermark = self.in_flight.watermark(|| self.keyspace.position());
+        if watermark <= self.saved {
+            return Ok(());
+        }
+        let value = watermark.0.to_be_bytes().to_vec();
+        let saved = self.keyspace.update(PARTITION, |rows| {
+            rows.put(WATERMARK, value.clone());
+            Ok::<_, Stop<Refusal>>(())
+        });
+        self.saved = saved.await?.position;
+        Ok(())
+    }
+}
