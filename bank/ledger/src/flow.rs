@@ -4,18 +4,18 @@
 //! Every step is idempotent by marker. A process that dies between them leaves
 //! what a retry by the client or the [`crate::coordinator`] finishes.
 
-use std::borrow::Cow;
+mod plan;
 
 use lombard_store::{Keyspace, Position, Rows, Sequenced, Stop, StoreError};
 
+use self::plan::Plan;
 use crate::apply::{self, Applied, Carried};
-use crate::book::{Book, address_index};
+use crate::book::Book;
 use crate::decide::{self, Decided};
-use crate::hold;
 use crate::refusal::Refusal;
 use crate::reserve;
-use crate::rows::{Head, HoldRow};
-use crate::types::{Entry, EntryId, HoldStep, Leg, LegOutcome, SUSPENSE_ADDRESS, other_accounts};
+use crate::rows::HoldRow;
+use crate::types::{Entry, EntryId, Leg, LegOutcome, SUSPENSE_ADDRESS, other_accounts};
 
 /// An entry that is in: what is answered.
 #[derive(Debug, Clone)]
@@ -43,16 +43,6 @@ pub type Answers = Vec<Result<Posted, Refusal>>;
 #[derive(Clone)]
 pub struct Flow {
     keyspace: Keyspace,
-}
-
-/// What is known of an entry before home decides.
-struct Plan<'a> {
-    entry: &'a Entry,
-    legs: Cow<'a, [Leg]>,
-    /// Each other account and its legal entity, in key order.
-    entities: Vec<(String, String)>,
-    /// The other accounts that must reserve, in key order.
-    reserving: Vec<String>,
 }
 
 /// Why a run that must not change anything, or cannot, was given up.
@@ -217,75 +207,6 @@ impl Flow {
         let done = self.keyspace.read(account.as_bytes(), look).await?;
         *seen = (*seen).max(done.position);
         Ok(done.value)
-    }
-
-    /// Reads what forbids a leg elsewhere, before home decides.
-    async fn plan<'a>(
-        &self,
-        entry: &'a Entry,
-        seen: &mut Position,
-    ) -> Result<Result<Plan<'a>, Refusal>, StoreError> {
-        let legs = match (&entry.reverses, &entry.hold) {
-            (Some(reverses), _) => {
-                match self
-                    .look(&entry.home, seen, |rows| {
-                        decide::mirrored(rows, &entry.home, reverses.entry)
-                    })
-                    .await?
-                {
-                    Ok(legs) => Cow::Owned(legs),
-                    Err(refusal) => return Ok(Err(refusal)),
-                }
-            }
-            (None, Some(HoldStep::Capture { .. })) => {
-                let legs = self.look(&entry.home, seen, |rows| {
-                    let book = Book::require(rows, &entry.home)?;
-                    hold::legs(rows, &book, entry)
-                });
-                match legs.await? {
-                    Ok(legs) => Cow::Owned(legs),
-                    Err(refusal) => return Ok(Err(refusal)),
-                }
-            }
-            _ => Cow::Borrowed(entry.legs.as_slice()),
-        };
-        let mut plan = Plan {
-            entry,
-            entities: Vec::new(),
-            reserving: Vec::new(),
-            legs,
-        };
-        let legs = &plan.legs;
-        for account in other_accounts(&entry.home, legs) {
-            let checked = self.look(account, seen, |rows| {
-                let head = Book::load_head(rows)?.ok_or_else(|| {
-                    Stop::Refused(Refusal::AccountNotFound {
-                        account: account.to_owned(),
-                    })
-                })?;
-                let reserves = check_other(&head, account, legs).map_err(Stop::Refused)?;
-                Ok((head.entity, reserves))
-            });
-            match checked.await? {
-                Ok((entity, reserves)) => {
-                    plan.entities.push((account.to_owned(), entity));
-                    if reserves {
-                        plan.reserving.push(account.to_owned());
-                    }
-                }
-                Err(refusal) => return Ok(Err(refusal)),
-            }
-        }
-        if !plan.reserving.is_empty() {
-            // A refusal may have to be written there: it must exist.
-            let home = self.look(&entry.home, seen, |rows| {
-                Book::require(rows, &entry.home).map(|_| ())
-            });
-            if let Err(refusal) = home.await? {
-                return Ok(Err(refusal));
-            }
-        }
-        Ok(Ok(plan))
     }
 
     async fn reserve(
@@ -528,34 +449,6 @@ impl Flow {
             })
             .collect())
     }
-}
-
-/// What forbids a leg of another account than home, and whether it must reserve.
-fn check_other(head: &Head, account: &str, legs: &[Leg]) -> Result<bool, Refusal> {
-    if head.closed {
-        return Err(Refusal::Closed {
-            account: account.to_owned(),
-        });
-    }
-    let mut reserves = false;
-    for leg in legs.iter().filter(|leg| leg.account == account) {
-        let index = address_index(head, &leg.address, leg.currency.code()).ok_or_else(|| {
-            Refusal::AddressNotFound {
-                account: account.to_owned(),
-                address: leg.address.clone(),
-                currency: leg.currency.code().to_owned(),
-            }
-        })?;
-        let debits = leg.amount_minor < 0;
-        if (debits && head.debits_frozen) || (!debits && head.credits_frozen) {
-            return Err(Refusal::Frozen {
-                account: account.to_owned(),
-                debits,
-            });
-        }
-        reserves |= debits && head.addresses.get(index).is_some_and(|row| row.has_floor);
-    }
-    Ok(reserves)
 }
 
 /// Outcomes in the order of the decided legs; diverted ones, which no leg names, at the end.

@@ -14,6 +14,8 @@ pub mod in_flight;
 pub mod limits;
 pub mod refusal;
 pub mod reserve;
+pub mod reversal;
 pub mod rows;
+pub mod sweeper;
 pub mod types;
 pub mod value_axis;
