@@ -15,7 +15,7 @@ use std::time::Duration;
 /// impl Event for HandlerPanicked<'_> {
 ///     type Metrics = Metrics;
 ///     fn count(&self, metrics: &Metrics) { metrics.panics.inc(); }
-///     fn log(&self) { tracing::error!(id = self.id, "a handler panicked"); }
+///     fn log(&self, _metrics: &Metrics) { tracing::error!(id = self.id, "a handler panicked"); }
 /// }
 ///
 /// let registry = Registry::new(&[]);
@@ -30,13 +30,14 @@ pub trait Event: Sized {
     /// Moves the counters.
     fn count(&self, metrics: &Self::Metrics);
 
-    /// Writes the log line, at the level that the crate's policy gives it.
-    fn log(&self);
+    /// Writes the log line, at the level that the crate's policy gives it. A line that
+    /// may repeat with every call asks a [`RateLimit`] kept in the metrics first.
+    fn log(&self, metrics: &Self::Metrics);
 
     /// Counts and logs. This is what callers use.
     fn emit(self, metrics: &Self::Metrics) {
         self.count(metrics);
-        self.log();
+        self.log(metrics);
     }
 }
 

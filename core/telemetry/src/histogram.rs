@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::{MetricType, TypedMetric};
 
 /// Upper bounds in microseconds: 1-2-5 from 10 µs to 10 s. Half a decade finer
 /// would double the lines scraped; quantiles for benchmarks come from elsewhere.
@@ -52,6 +52,10 @@ impl fmt::Debug for Latency {
             .field("count", &self.count())
             .finish_non_exhaustive()
     }
+}
+
+impl TypedMetric for Latency {
+    const TYPE: MetricType = MetricType::Histogram;
 }
 
 impl EncodeMetric for Latency {

@@ -37,8 +37,6 @@ pub use histogram::Latency;
 pub use log::{InitError, LogFormat, init};
 pub use registry::{CONTENT_TYPE, Registry, encode};
 
-/// The metric types that a [`Registry`] takes, so that crates need no dependency of their own.
+/// The metric types that a [`Registry`] takes. Label sets derive `EncodeLabelSet` of
+/// `prometheus_client`, whose macro wants that crate among the dependencies.
 pub use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
-
-/// The library behind [`Registry`], for label sets (`EncodeLabelSet`) and own metric types.
-pub use prometheus_client;

@@ -1,1 +1,133 @@
-//! x
+//! The server stack: see [`Server`].
+
+mod body;
+mod dispatch;
+mod listen;
+mod metrics;
+mod options;
+mod routes;
+mod shape;
+mod stack;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use connectrpc::{ConnectRpcService, DeadlinePolicy, Limits, Router};
+use lombard_telemetry::Registry;
+use tokio::net::TcpListener;
+
+use self::dispatch::Guarded;
+use self::metrics::ServerMetrics;
+use self::routes::Routes;
+use self::stack::Stack;
+use crate::Random;
+
+pub use self::listen::{Drained, Serving};
+pub use self::options::ServerOptions;
+pub use self::routes::Readiness;
+
+/// One service's server: its router with everything that all services have around it.
+///
+/// Speaks HTTP/1.1 and HTTP/2 (prior knowledge) on one port; Connect, gRPC and
+/// gRPC-Web. Beside the calls it answers `GET /`, `/health`, `/ready`, `/metrics` and
+/// `/descriptor.bin`.
+pub struct Server {
+    service: &'static str,
+    router: Router,
+    options: ServerOptions,
+    random: Random,
+    registry: Registry,
+    more_registries: Vec<Registry>,
+    readiness: Readiness,
+}
+
+impl Server {
+    /// A server for a service, e.g. "ledger". The stack's counters go into `registry`.
+    pub fn new(
+        service: &'static str,
+        router: Router,
+        options: ServerOptions,
+        registry: Registry,
+        random: Random,
+    ) -> Self {
+        Self {
+            service,
+            router,
+            options,
+            random,
+            registry,
+            more_registries: Vec::new(),
+            readiness: Arc::new(|| Ok(())),
+        }
+    }
+
+    /// What `/ready` asks.
+    #[must_use]
+    pub fn readiness(mut self, readiness: Readiness) -> Self {
+        self.readiness = readiness;
+        self
+    }
+
+    /// Metrics of the process that `/metrics` shows beside the service's own.
+    #[must_use]
+    pub fn also_show(mut self, registry: Registry) -> Self {
+        self.more_registries.push(registry);
+        self
+    }
+
+    /// Starts serving on a bound listener.
+    ///
+    /// # Errors
+    /// The listener has no address.
+    pub fn serve(self, listener: TcpListener) -> std::io::Result<Serving> {
+        let Self {
+            service,
+            router,
+            options,
+            random,
+            registry,
+            more_registries,
+            readiness,
+        } = self;
+        let mut methods: Vec<String> = router.methods().map(str::to_owned).collect();
+        methods.sort_unstable();
+        let metrics = Arc::new(ServerMetrics::new(
+            &registry,
+            methods.iter().map(String::as_str),
+        ));
+        let guarded = Guarded {
+            service,
+            router,
+            metrics: Arc::clone(&metrics),
+            random,
+        };
+        let limits = Limits::default()
+            .with_max_request_body_size(options.max_request_bytes)
+            .with_max_message_size(options.max_request_bytes);
+        let deadlines = DeadlinePolicy::new()
+            .with_default_timeout(Duration::from_millis(options.default_timeout_ms))
+            .with_max(Duration::from_millis(options.max_timeout_ms));
+        let rpc = ConnectRpcService::new(guarded)
+            .with_limits(limits)
+            .with_deadline_policy(deadlines);
+        let mut registries = vec![registry];
+        registries.extend(more_registries);
+        let stack = Arc::new(Stack {
+            service,
+            routes: Routes {
+                service,
+                methods,
+                readiness,
+                registries,
+                metrics: Arc::clone(&metrics),
+            },
+            rpc,
+            metrics,
+            max_concurrent_calls: options.max_concurrent_calls,
+            max_request_bytes: options.max_request_bytes,
+            draining: AtomicBool::new(false),
+        });
+        Serving::start(listener, stack, options)
+    }
+}

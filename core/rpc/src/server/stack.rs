@@ -1,0 +1,278 @@
+//! The server stack, as a service of `hyper`. From the outside:
+//!
+//! 1. plain routes for operators, which answer under any load;
+//! 2. shedding: so many calls in progress, no more;
+//! 3. the framework: protocol, body limits, deadline, decoding;
+//! 4. the layer around the handler ([`super::dispatch`]);
+//! 5. on the way out, the framework's own errors get our shape.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use connectrpc::{ConnectError, ConnectRpcBody, ConnectRpcService, ErrorCode};
+use futures::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use lombard_telemetry::Event;
+use tower::Service as _;
+
+use super::body::{BoundedBody, ResponseBody};
+use super::dispatch::Guarded;
+use super::metrics::{CallShed, MethodMetrics, ServerMetrics};
+use super::routes::Routes;
+use super::shape;
+use crate::{Error, reason};
+
+type Answer = Response<ResponseBody>;
+type RpcFuture = Pin<Box<dyn Future<Output = Result<Response<ConnectRpcBody>, Infallible>> + Send>>;
+
+/// One for each server; connections share it.
+pub(super) struct Stack {
+    pub service: &'static str,
+    pub routes: Routes,
+    pub rpc: ConnectRpcService<Guarded>,
+    pub metrics: Arc<ServerMetrics>,
+    pub max_concurrent_calls: usize,
+    pub max_request_bytes: usize,
+    pub draining: AtomicBool,
+}
+
+impl Stack {
+    pub(super) fn handle(self: &Arc<Self>, request: Request<Incoming>) -> Handling {
+        let draining = self.draining.load(Ordering::Relaxed);
+        // HTTP/2 has GOAWAY for this; HTTP/1.1 has a header on the last answer.
+        let close = draining && request.version() < Version::HTTP_2;
+        let path = request.uri().path();
+        if let Some(answer) = self.routes.answer(request.method(), path, draining) {
+            return Handling::ready(answer.map(ResponseBody::Plain), close);
+        }
+        let method = Arc::clone(self.metrics.method(path.trim_start_matches('/')));
+        let in_flight = InFlight::enter(&self.metrics.in_flight);
+        if in_flight.others >= self.max_concurrent_calls {
+            return self.shed(&request, &method, close);
+        }
+        let request = request.map(|body| BoundedBody::new(body, self.max_request_bytes));
+        Handling::Calling(Some(Calling {
+            call: self.rpc.clone().call(request),
+            in_flight,
+            stack: Arc::clone(self),
+            method,
+            close,
+        }))
+    }
+
+    fn shed(&self, request: &Request<Incoming>, method: &MethodMetrics, close: bool) -> Handling {
+        let limit = self.max_concurrent_calls;
+        method.answered(Some(ErrorCode::ResourceExhausted));
+        CallShed { limit }.emit(&self.metrics);
+        let error = Error::resource_exhausted(
+            reason::OVERLOADED,
+            format!("{limit} calls are in progress, and more are not taken; try again"),
+        )
+        .with("limit", limit);
+        let answer = self.render(error).into_http_response(request.headers());
+        Handling::ready(answer.map(ResponseBody::rpc), close)
+    }
+
+    /// An error of this layer, where no call's context says which service it is from.
+    fn render(&self, error: Error) -> ConnectError {
+        ConnectError::from(Error {
+            domain: self.service.into(),
+            ..error
+        })
+    }
+
+    /// Layer 5. An error without our detail did not come from the layer around the handler.
+    fn shape(
+        &self,
+        answer: Response<ConnectRpcBody>,
+        method: &MethodMetrics,
+    ) -> Response<ConnectRpcBody> {
+        let error = if answer.status() != StatusCode::OK {
+            unary_error(answer)
+        } else if is_grpc_error(answer.headers()) {
+            grpc_error(answer)
+        } else {
+            Err(answer)
+        };
+        match error {
+            Err(as_it_is) => as_it_is,
+            Ok(Untyped { error, from }) => {
+                let typed = shape::typed(&error);
+                method.answered(Some(typed.code));
+                let mut error = self.render(typed);
+                if from.status != StatusCode::OK && error.code == ErrorCode::InvalidArgument {
+                    // 415 and 405 say more than the code's own status.
+                    error = error.with_http_status(from.status);
+                }
+                let mut shaped = error.into_http_response(&from.headers);
+                for name in [header::ALLOW, HeaderName::from_static("accept-post")] {
+                    if let Some(value) = from.headers.get(&name) {
+                        shaped.headers_mut().insert(name, value.clone());
+                    }
+                }
+                shaped
+            }
+        }
+    }
+}
+
+/// An error of the framework, and the head of the answer that it came in.
+struct Untyped {
+    error: ConnectError,
+    from: http::response::Parts,
+}
+
+/// The error in a Connect unary answer; `Err` gives the answer back if it is typed.
+fn unary_error(answer: Response<ConnectRpcBody>) -> Result<Untyped, Response<ConnectRpcBody>> {
+    let (from, body) = answer.into_parts();
+    let ConnectRpcBody::Full(body) = body else {
+        return Err(Response::from_parts(from, body));
+    };
+    // A whole body is there at once.
+    let bytes = match body.collect().now_or_never() {
+        Some(Ok(collected)) => collected.to_bytes(),
+        _ => Bytes::new(),
+    };
+    let error = if bytes.is_empty() {
+        ConnectError::invalid_argument(match from.status {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                "unsupported content-type: send application/json or application/proto"
+            }
+            StatusCode::METHOD_NOT_ALLOWED => "a call is a POST",
+            _ => "not a call",
+        })
+    } else {
+        match serde_json::from_slice::<ConnectError>(&bytes) {
+            Ok(error) if !Error::is_typed(&error) => error,
+            _ => {
+                let body = ConnectRpcBody::Full(Full::new(bytes));
+                return Err(Response::from_parts(from, body));
+            }
+        }
+    };
+    Ok(Untyped { error, from })
+}
+
+fn is_grpc_error(headers: &HeaderMap) -> bool {
+    headers
+        .get("grpc-status")
+        .is_some_and(|status| status != "0")
+}
+
+/// The error in the head of a gRPC answer. There the detail is in the trailers, out
+/// of sight; a message that begins with a reason is one of ours.
+fn grpc_error(answer: Response<ConnectRpcBody>) -> Result<Untyped, Response<ConnectRpcBody>> {
+    let text = |name: &str| {
+        let value = answer.headers().get(name).and_then(|v| v.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let code = text("grpc-status").parse().ok();
+    let code = code.and_then(ErrorCode::from_grpc_code);
+    let message = text("grpc-message");
+    let typed = message.split_once(": ").is_some_and(|(reason, _)| {
+        let mut bytes = reason.bytes();
+        bytes.all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    });
+    match code {
+        Some(code) if !typed => Ok(Untyped {
+            error: ConnectError::new(code, message),
+            from: answer.into_parts().0,
+        }),
+        _ => Err(answer),
+    }
+}
+
+/// Counts a call as long as it lives, whether it is answered or its client goes away.
+pub(super) struct InFlight {
+    count: Arc<AtomicI64>,
+    others: usize,
+}
+
+impl InFlight {
+    fn enter(count: &Arc<AtomicI64>) -> Self {
+        let others = count.fetch_add(1, Ordering::Relaxed);
+        Self {
+            count: Arc::clone(count),
+            others: usize::try_from(others).unwrap_or(0),
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request on its way through the stack.
+pub(super) enum Handling {
+    Ready(Option<Answer>),
+    Calling(Option<Calling>),
+}
+
+pub(super) struct Calling {
+    call: RpcFuture,
+    in_flight: InFlight,
+    stack: Arc<Stack>,
+    method: Arc<MethodMetrics>,
+    close: bool,
+}
+
+impl Handling {
+    fn ready(answer: Answer, close: bool) -> Self {
+        Self::Ready(Some(closing(answer, close)))
+    }
+}
+
+impl Future for Handling {
+    type Output = Result<Answer, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = match self.get_mut() {
+            Self::Ready(answer) => answer.take(),
+            Self::Calling(calling) => {
+                let answer = match calling {
+                    Some(calling) => match ready!(calling.call.as_mut().poll(cx)) {
+                        Ok(answer) => answer,
+                        Err(never) => match never {},
+                    },
+                    None => return Poll::Pending,
+                };
+                calling.take().map(|calling| {
+                    let answer = calling.stack.shape(answer, &calling.method);
+                    let answer = answer.map(|body| ResponseBody::counted(body, calling.in_flight));
+                    closing(answer, calling.close)
+                })
+            }
+        };
+        match answer {
+            Some(answer) => Poll::Ready(Ok(answer)),
+            // Polled again after it was done, which hyper does not do.
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        // Only a client that went away leaves a call unanswered.
+        if let Self::Calling(Some(calling)) = self {
+            calling.method.answered(Some(ErrorCode::Canceled));
+        }
+    }
+}
+
+fn closing(mut answer: Answer, close: bool) -> Answer {
+    if close {
+        answer
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
