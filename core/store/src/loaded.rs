@@ -66,12 +66,17 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Nothing is known yet but the version.
+    /// Nothing is known yet but the version. That says all of a partition
+    /// that was never written: it has no rows.
     pub fn new(version: Version) -> Self {
-        Self {
+        let mut loaded = Self {
             version,
             ..Self::default()
+        };
+        if version == Version(0) {
+            loaded.cover(Cut::At(Bytes::new(), false), Cut::End);
         }
+        loaded
     }
 
     /// About how many bytes are held.
@@ -221,10 +226,6 @@ impl RowSource for LoadedSource<'_> {
         if key.starts_with(RESERVED_KEYS) {
             return Ok(None);
         }
-        // No row was ever written here: nothing needs to be fetched to know that.
-        if self.loaded.version == Version(0) {
-            return Ok(None);
-        }
         self.loaded.get(key).ok_or_else(|| {
             let wanted = Wanted::Row(Bytes::copy_from_slice(key));
             self.missing.borrow_mut().get_or_insert(wanted);
@@ -233,7 +234,7 @@ impl RowSource for LoadedSource<'_> {
     }
 
     fn range(&self, range: &RowRange) -> Result<Vec<Row>, Fault> {
-        if range.is_void() || self.loaded.version == Version(0) {
+        if range.is_void() {
             return Ok(Vec::new());
         }
         let range = limits::without_reserved(range);

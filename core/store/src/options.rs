@@ -45,7 +45,7 @@ pub struct StoreOptions {
     /// every other life of this one: a random number from the host.
     pub instance: u64,
     /// Most operations that one commit carries.
-    pub operations_per_commit_max: usize,
+    pub operations_per_commit_max: u64,
     /// Most operations that wait in this store at once; one more is refused as unavailable.
     pub operations_waiting_max: usize,
     /// How often an operation is run again after conflicts before it gives up.

@@ -31,6 +31,14 @@ impl fmt::Debug for PartitionId {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
+impl Version {
+    /// The version behind the next commit.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// A place in the engine's order of commits. What lies at or before a durable
 /// position is durable. Zero is before everything. Engines without one log
 /// return positions that are durable already.

@@ -227,12 +227,20 @@ fn merged<'c>(
 
 /// Changes that are on their way, over what lies below them.
 pub(crate) struct Overlay<'a> {
-    /// What lies below.
-    pub below: &'a dyn RowSource,
-    /// What lies above.
-    pub changes: &'a Changes,
-    /// How many commits the changes will make.
-    pub commits: u64,
+    below: &'a dyn RowSource,
+    changes: &'a Changes,
+    commits: u64,
+}
+
+impl<'a> Overlay<'a> {
+    /// Changes, which one commit will carry if there are any, over what lies below.
+    pub fn new(below: &'a dyn RowSource, changes: &'a Changes) -> Self {
+        Self {
+            below,
+            changes,
+            commits: u64::from(!changes.is_empty()),
+        }
+    }
 }
 
 impl RowSource for Overlay<'_> {

@@ -1,0 +1,316 @@
+//! A lane: what is known of a partition, what is on its way, and who waits for it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::marker::History;
+use super::{Listener, Outcome, Shared, Task, Teller, commit, load};
+use crate::counters::Counters;
+use crate::error::{Stop, StoreError};
+use crate::fetch::VERSION_GUESSED;
+use crate::limits::{self, COMMIT_BYTES_MAX, COMMIT_ROWS_MAX};
+use crate::loaded::{Loaded, LoadedSource};
+use crate::options::StoreOptions;
+use crate::port::{PartitionId, Position, Version, Wanted};
+use crate::rows::{Change, Changes, Overlay, Rows};
+use crate::store::{Ran, Sequenced, judge};
+
+/// A partition in use.
+pub(super) struct Lane {
+    /// Which.
+    pub partition: PartitionId,
+    /// When it was looked up last, counted in look-ups.
+    pub used: AtomicU64,
+    /// Everything else. Held for one run of a function at most, never across a wait.
+    pub state: Mutex<LaneState>,
+    /// Counts each departure and each settlement of a batch.
+    pub moved: watch::Sender<u64>,
+}
+
+/// What a lane knows and does. Without a base nothing is pending or in flight.
+#[derive(Default)]
+pub(super) struct LaneState {
+    /// What was read, and moved on by this lane's own commits.
+    pub base: Option<Base>,
+    /// What is being committed over the base.
+    pub in_flight: Option<Arc<Changes>>,
+    /// What will be committed next.
+    pub pending: Option<Batch>,
+    /// What will be fetched next.
+    pub wanted: Option<Load>,
+    /// Whether a task commits, and whether one fetches.
+    pub committing: bool,
+    pub loading: bool,
+    /// Callers that are in the lane.
+    pub users: usize,
+    /// Counts arrivals.
+    pub arrivals: u64,
+}
+
+/// What is known of the partition as it is without what is on its way.
+pub(super) struct Base {
+    /// Rows, absences and ranges, of one version.
+    pub loaded: Loaded,
+    /// All changes since this version are in `loaded`: what was read at it or
+    /// later can be taken in.
+    pub since: Version,
+    /// The commits that made the last versions.
+    pub history: History,
+    /// Covers all of this.
+    pub position: Position,
+    /// The engine was seen to stand at this version after so many arrivals.
+    pub confirmed: u64,
+}
+
+/// Operations that go out as one commit.
+pub(super) struct Batch {
+    pub changes: Changes,
+    bytes: usize,
+    pub operations: u64,
+    pub outcome: Teller<Outcome>,
+}
+
+/// Rows that are fetched in one read.
+pub(super) struct Load {
+    pub wanted: Vec<Wanted>,
+    /// The same, to know what is asked for already.
+    pub noted: HashSet<Wanted>,
+    pub done: Teller<Result<(), StoreError>>,
+}
+
+/// One call of `update`.
+pub(super) struct Operation {
+    /// Its place among the arrivals.
+    pub arrived: u64,
+    /// All that it ever asked for: fetched at once when it must begin anew.
+    pub asked: Vec<Wanted>,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            wanted: Vec::new(),
+            noted: HashSet::new(),
+            done: Teller::new(None),
+        }
+    }
+}
+
+/// Where one run of a function leads.
+pub(super) enum Step<T, E> {
+    /// There is nothing to wait for.
+    Answered(Result<Sequenced<Result<T, E>>, StoreError>),
+    /// Its changes are in the batch: this is the answer if that is in.
+    Joined(Result<T, E>, Listener<Outcome>),
+    /// Rows are missing: run again when they are there.
+    Load(Listener<Result<(), StoreError>>),
+    /// The batch cannot take it: run again when that has left.
+    Full(watch::Receiver<u64>),
+}
+
+impl Lane {
+    /// A lane that knows nothing yet.
+    pub fn new(partition: PartitionId, used: u64) -> Self {
+        Self {
+            partition,
+            used: AtomicU64::new(used),
+            state: Mutex::default(),
+            moved: watch::Sender::new(0),
+        }
+    }
+
+    /// The arrival's number.
+    pub fn arrive(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.arrivals += 1;
+        state.arrivals
+    }
+
+    /// Wakes those who wait for a batch to leave or to be settled.
+    pub fn move_on(&self) {
+        self.moved.send_modify(|moves| *moves += 1);
+    }
+
+    /// It was tried too often.
+    pub fn contended(&self, attempts: u32) -> StoreError {
+        StoreError::Contended {
+            attempts,
+            partition: self.partition.key.escape_ascii().to_string(),
+        }
+    }
+
+    /// Runs the rule once over all that is known and on its way.
+    pub fn step<T, E, F>(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        operation: &mut Operation,
+        rule: &mut F,
+    ) -> Step<T, E>
+    where
+        F: FnMut(&mut Rows<'_>) -> Result<T, Stop<E>>,
+    {
+        // A task is spawned outside the lock: a runtime that stops drops it at
+        // once, and its end takes the lock.
+        let (step, task) = self.step_locked(shared, operation, rule);
+        if let Some(task) = task {
+            shared.options.spawner.spawn(task);
+        }
+        step
+    }
+
+    fn step_locked<T, E, F>(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        operation: &mut Operation,
+        rule: &mut F,
+    ) -> (Step<T, E>, Option<Task>)
+    where
+        F: FnMut(&mut Rows<'_>) -> Result<T, Stop<E>>,
+    {
+        let mut state = self.state.lock();
+        if let Some(pending) = &state.pending
+            && pending.operations >= shared.options.operations_per_commit_max
+        {
+            return (Step::Full(self.moved.subscribe()), None);
+        }
+        let run = state.run(rule);
+        if run.missing.is_some() || state.base.is_none() {
+            let wanted = operation.ask(run.missing, state.base.is_none());
+            let (done, task) = load::request(shared, self, &mut state, wanted);
+            return (Step::Load(done), task);
+        }
+        let value = match run.ran {
+            Ok(value) => value,
+            Err(error) => return (Step::Answered(Err(error)), None),
+        };
+        if run.changes.is_empty()
+            && let Some(position) = state.settled_since(operation.arrived)
+        {
+            Counters::add(&shared.counters.rows_absent, run.absent);
+            return (Step::Answered(Ok(Sequenced { value, position })), None);
+        }
+        let pending = state.pending.get_or_insert_with(Batch::new);
+        if !pending.takes(&run.changes) {
+            return (Step::Full(self.moved.subscribe()), None);
+        }
+        Counters::add(&shared.counters.rows_absent, run.absent);
+        pending.add(run.changes);
+        let outcome = pending.outcome.subscribe();
+        let task = commit::request(shared, self, &mut state);
+        (Step::Joined(value, outcome), task)
+    }
+}
+
+impl Operation {
+    /// What to fetch: what is missing, or, to begin anew, all that was ever asked for.
+    fn ask(&mut self, missing: Option<Wanted>, anew: bool) -> Vec<Wanted> {
+        if let Some(missing) = &missing
+            && !self.asked.contains(missing)
+        {
+            self.asked.push(missing.clone());
+        }
+        if anew {
+            self.asked.clone()
+        } else {
+            missing.into_iter().collect()
+        }
+    }
+}
+
+/// What one run of a function came to.
+struct Run<T, E> {
+    ran: Ran<T, E>,
+    changes: Changes,
+    missing: Option<Wanted>,
+    absent: u64,
+}
+
+impl LaneState {
+    fn run<T, E, F>(&self, rule: &mut F) -> Run<T, E>
+    where
+        F: FnMut(&mut Rows<'_>) -> Result<T, Stop<E>>,
+    {
+        let guess = Loaded::new(VERSION_GUESSED);
+        let none = Changes::default();
+        let base = LoadedSource::new(self.base.as_ref().map_or(&guess, |base| &base.loaded));
+        let in_flight = Overlay::new(&base, self.in_flight.as_deref().unwrap_or(&none));
+        let pending = self.pending.as_ref().map_or(&none, |batch| &batch.changes);
+        let pending = Overlay::new(&in_flight, pending);
+        let mut rows = Rows::new(&pending);
+        let result = rule(&mut rows);
+        let absent = rows.absent();
+        let (ran, changes) = judge(result, &mut rows);
+        Run {
+            ran,
+            changes: changes.unwrap_or_default(),
+            missing: base.missing(),
+            absent,
+        }
+    }
+
+    /// What an answer from the base alone rests on, if nothing is on its way and
+    /// the engine was seen to stand there after the operation's arrival.
+    fn settled_since(&self, arrived: u64) -> Option<Position> {
+        let base = self.base.as_ref()?;
+        let settled =
+            self.pending.is_none() && self.in_flight.is_none() && arrived <= base.confirmed;
+        settled.then_some(base.position)
+    }
+
+    /// Lets go of rows where there are too many.
+    pub fn trim(&mut self, options: &StoreOptions) {
+        let busy = self.users > 0 || self.committing || self.loading;
+        let max = if busy {
+            options.lane_busy_bytes_max
+        } else {
+            options.lane_idle_bytes_max
+        };
+        if let Some(base) = &mut self.base
+            && base.loaded.bytes() > max
+        {
+            base.loaded = Loaded::new(base.loaded.version);
+            base.since = base.loaded.version;
+        }
+    }
+}
+
+impl Batch {
+    fn new() -> Self {
+        Self {
+            changes: Changes::default(),
+            bytes: 0,
+            operations: 0,
+            outcome: Teller::new(None),
+        }
+    }
+
+    /// Whether one commit can carry these changes too.
+    fn takes(&self, changes: &Changes) -> bool {
+        let mut bytes = self.bytes;
+        for (key, change) in &changes.rows {
+            // An event is announced by the commit that writes it: nothing may
+            // replace or remove it before that.
+            if let Some(Change::Event(_)) = self.changes.rows.get(key) {
+                return false;
+            }
+            bytes += limits::change_bytes(key, change);
+        }
+        let rows = self.changes.rows.len() + changes.rows.len();
+        self.operations == 0 || (bytes <= COMMIT_BYTES_MAX && rows <= COMMIT_ROWS_MAX)
+    }
+
+    fn add(&mut self, changes: Changes) {
+        for (key, change) in changes.rows {
+            self.bytes += limits::change_bytes(&key, &change);
+            let bytes = key.len();
+            if let Some(hidden) = self.changes.rows.insert(key, change) {
+                self.bytes -= bytes + hidden.value().map_or(0, bytes::Bytes::len);
+            }
+        }
+        self.operations += 1;
+    }
+}

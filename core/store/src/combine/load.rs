@@ -1,0 +1,183 @@
+//! Fetching what the callers of a lane miss, all of them in one read.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::lane::{Base, Lane, LaneState, Load};
+use super::marker::{self, History};
+use super::{Listener, Outcome, Shared, Task};
+use crate::error::StoreError;
+use crate::loaded::Loaded;
+use crate::port::{Snapshot, Version, Wanted};
+
+/// How often a read that is older than what is known already is made again.
+const STALE_READS_MAX: u32 = 8;
+
+/// Asks for rows: they are fetched with the next read, by the task that runs or by this one.
+pub(super) fn request(
+    shared: &Arc<Shared>,
+    lane: &Arc<Lane>,
+    state: &mut LaneState,
+    wanted: Vec<Wanted>,
+) -> (Listener<Result<(), StoreError>>, Option<Task>) {
+    let load = state.wanted.get_or_insert_with(Load::default);
+    for wanted in wanted {
+        if load.noted.insert(wanted.clone()) {
+            load.wanted.push(wanted);
+        }
+    }
+    let done = load.done.subscribe();
+    let task = (!state.loading).then(|| {
+        state.loading = true;
+        let task = Loader {
+            shared: shared.clone(),
+            lane: lane.clone(),
+        };
+        Box::pin(task.run()) as Task
+    });
+    (done, task)
+}
+
+/// The task. While it lives, `loading` is set.
+struct Loader {
+    shared: Arc<Shared>,
+    lane: Arc<Lane>,
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        let mut state = self.lane.state.lock();
+        state.loading = false;
+        // Something is left only if the task was cut short: whoever waits
+        // learns it from the teller's end.
+        state.wanted = None;
+        state.trim(&self.shared.options);
+    }
+}
+
+impl Loader {
+    async fn run(self) {
+        while let Some((load, arrivals)) = self.next() {
+            let done = self.load(load.wanted, arrivals).await;
+            load.done.send_replace(Some(done));
+        }
+    }
+
+    fn next(&self) -> Option<(Load, u64)> {
+        let mut state = self.lane.state.lock();
+        let load = state.wanted.take();
+        if load.is_none() {
+            // Said under the lock that a request takes: it will start another task.
+            state.loading = false;
+        }
+        Some((load?, state.arrivals))
+    }
+
+    async fn load(&self, wanted: Vec<Wanted>, arrivals: u64) -> Result<(), StoreError> {
+        let Shared {
+            engine, options, ..
+        } = self.shared.as_ref();
+        // A base needs the history, and one may be needed at any time.
+        let with_marker = |part: &[Wanted]| {
+            let mut all = part.to_vec();
+            all.push(Wanted::Row(Bytes::from_static(marker::KEY)));
+            all
+        };
+        let parts: Vec<Vec<Wanted>> = if wanted.is_empty() {
+            vec![with_marker(&[])]
+        } else {
+            let parts = wanted.chunks(options.wanted_per_read_max.max(1));
+            parts.map(with_marker).collect()
+        };
+        for part in parts {
+            let mut stale = 0;
+            loop {
+                let snapshot = engine.read(&self.lane.partition, &part).await?;
+                if self.take_in(&part, snapshot, arrivals).await? {
+                    break;
+                }
+                stale += 1;
+                if stale >= STALE_READS_MAX {
+                    return Err(self.lane.contended(stale));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what was read to what is known. False if it is older than that.
+    async fn take_in(
+        &self,
+        wanted: &[Wanted],
+        mut snapshot: Snapshot,
+        arrivals: u64,
+    ) -> Result<bool, StoreError> {
+        let marker = snapshot.found.pop().unwrap_or_default();
+        let history = History::read(marker.first().map(|(_, value)| value))?;
+        loop {
+            let mut moved = {
+                let mut state = self.lane.state.lock();
+                match state.place(snapshot.version) {
+                    Place::Older => return Ok(false),
+                    Place::Wait => self.lane.moved.subscribe(),
+                    Place::Fits => {
+                        state.absorb(wanted, snapshot, history, arrivals);
+                        return Ok(true);
+                    }
+                }
+            };
+            // What was read may be what this lane is just committing: its
+            // outcome says. The lane holds the sender, so it is never gone.
+            let _ = moved.changed().await;
+        }
+    }
+}
+
+/// How a read stands to what is known.
+enum Place {
+    /// It can be taken in, or begins anew.
+    Fits,
+    /// It is from before what is known.
+    Older,
+    /// It is newer, and what is in flight may be why.
+    Wait,
+}
+
+impl LaneState {
+    fn place(&mut self, version: Version) -> Place {
+        let Some(base) = &self.base else {
+            return Place::Fits;
+        };
+        if version < base.since {
+            return Place::Older;
+        }
+        if version <= base.loaded.version {
+            return Place::Fits;
+        }
+        if self.in_flight.is_some() {
+            return Place::Wait;
+        }
+        // Somebody else has committed: what is known is old, and whoever ran over it runs again.
+        self.base = None;
+        if let Some(pending) = self.pending.take() {
+            pending.outcome.send_replace(Some(Outcome::Again));
+        }
+        Place::Fits
+    }
+
+    fn absorb(&mut self, wanted: &[Wanted], snapshot: Snapshot, history: History, arrivals: u64) {
+        let base = self.base.get_or_insert_with(|| Base {
+            loaded: Loaded::new(snapshot.version),
+            since: snapshot.version,
+            history,
+            position: snapshot.position,
+            confirmed: arrivals,
+        });
+        base.position = base.position.max(snapshot.position);
+        base.confirmed = base.confirmed.max(arrivals);
+        for (wanted, found) in wanted.iter().zip(snapshot.found) {
+            base.loaded.absorb(wanted, found);
+        }
+    }
+}
