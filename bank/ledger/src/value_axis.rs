@@ -81,7 +81,9 @@ pub fn shift_key(address: u32, level: Level, period: i32) -> [u8; 8] {
 
 /// Reads a key made by [`shift_key`]: address, level, period.
 pub fn parse_shift_key(key: &[u8]) -> Option<(u32, Level, i32)> {
-    let &[SHIFT, a, b, level, p, q, r, s] = key else { return None };
+    let &[SHIFT, a, b, level, p, q, r, s] = key else {
+        return None;
+    };
     let level = Level::ALL.into_iter().find(|known| known.byte() == level)?;
     let period = (u32::from_be_bytes([p, q, r, s]) ^ (1 << 31)).cast_signed();
     Some((u32::from(u16::from_be_bytes([a, b])), level, period))
@@ -95,7 +97,10 @@ pub fn amount(row: &ShiftRow) -> i128 {
 /// The row that says so.
 pub fn row(amount_minor: i128) -> ShiftRow {
     match i64::try_from(amount_minor) {
-        Ok(small) => ShiftRow { amount_minor: small, ..ShiftRow::default() },
+        Ok(small) => ShiftRow {
+            amount_minor: small,
+            ..ShiftRow::default()
+        },
         Err(_) => ShiftRow {
             // Both fit: the remainder is below 2^62, and more than 2^62
             // postings of 64 bits would be needed to fill the carry.
@@ -132,7 +137,13 @@ pub fn shift(
     Ok(())
 }
 
-fn add(rows: &mut Rows<'_>, address: u32, level: Level, period: i32, more_minor: i128) -> Result<(), Fault> {
+fn add(
+    rows: &mut Rows<'_>,
+    address: u32,
+    level: Level,
+    period: i32,
+    more_minor: i128,
+) -> Result<(), Fault> {
     let key = shift_key(address, level, period);
     let before = match rows.get(&key)? {
         Some(value) => amount(&rows::decode::<ShiftRow>("value shift", &key, &value)?),
@@ -173,12 +184,29 @@ pub fn prefix_ranges(address: u32, day: i32) -> [RowRange; 3] {
         direction: Direction::Ascending,
         limit,
     };
-    let below = |level, period| Bound::Excluded(Bytes::copy_from_slice(&shift_key(address, level, period)));
-    let through = |level, period| Bound::Included(Bytes::copy_from_slice(&shift_key(address, level, period)));
+    let below =
+        |level, period| Bound::Excluded(Bytes::copy_from_slice(&shift_key(address, level, period)));
+    let through =
+        |level, period| Bound::Included(Bytes::copy_from_slice(&shift_key(address, level, period)));
     [
-        between(Level::Year, i32::MIN, below(Level::Year, year), YEARS_READ_MAX),
-        between(Level::Month, year * 12, below(Level::Month, month), MONTHS_OF_YEAR),
-        between(Level::Day, first_of_month, through(Level::Day, day), DAYS_OF_MONTH_MAX),
+        between(
+            Level::Year,
+            i32::MIN,
+            below(Level::Year, year),
+            YEARS_READ_MAX,
+        ),
+        between(
+            Level::Month,
+            year * 12,
+            below(Level::Month, month),
+            MONTHS_OF_YEAR,
+        ),
+        between(
+            Level::Day,
+            first_of_month,
+            through(Level::Day, day),
+            DAYS_OF_MONTH_MAX,
+        ),
     ]
 }
 
@@ -203,7 +231,10 @@ mod tests {
         }
         fn range(&self, range: &RowRange) -> Result<Vec<Row>, Fault> {
             let found = self.0.iter().filter(|(key, _)| range.contains(key));
-            Ok(found.take(range.limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+            Ok(found
+                .take(range.limit)
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect())
         }
     }
 
@@ -245,10 +276,20 @@ mod tests {
             18_200..18_400_i32,
             -3..3_i32,
         ];
-        let amount = prop_oneof![-1_000..1_000_i64, Just(i64::MAX), Just(i64::MIN), any::<i64>()];
-        let posting = (0..3_u32, amount, day.clone(), day).prop_map(|(address, amount_minor, booked_day, value_day)| {
-            Posting { address, amount_minor, booked_day, value_day }
-        });
+        let amount = prop_oneof![
+            -1_000..1_000_i64,
+            Just(i64::MAX),
+            Just(i64::MIN),
+            any::<i64>()
+        ];
+        let posting = (0..3_u32, amount, day.clone(), day).prop_map(
+            |(address, amount_minor, booked_day, value_day)| Posting {
+                address,
+                amount_minor,
+                booked_day,
+                value_day,
+            },
+        );
         proptest::collection::vec(posting, 0..40)
     }
 
@@ -303,7 +344,10 @@ mod tests {
         // Booked 2020-01-02, counts from 2019-12-31.
         memory.shift(0, 100, 18_263, 18_261);
         assert_eq!(memory.0.len(), 6, "two buckets at each of three levels");
-        assert_eq!([18_260, 18_261, 18_262, 18_263].map(|day| memory.sum(0, day)), [0, 100, 100, 0]);
+        assert_eq!(
+            [18_260, 18_261, 18_262, 18_263].map(|day| memory.sum(0, day)),
+            [0, 100, 100, 0]
+        );
         assert_eq!(memory.sum(1, 18_261), 0, "another address is not touched");
         // Booked 2020-01-20, counts from 2020-01-10: one month, so only days change.
         memory.shift(1, 7, 18_281, 18_271);

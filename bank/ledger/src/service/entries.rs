@@ -1,0 +1,159 @@
+//! Entries: one, a batch, a reversal; and reading them back.
+
+use lombard_contracts::bank::ledger::v1::{
+    CreateEntriesResponse, CreateEntryResponse, EntryOutcome, GetEntryResponse,
+    ReverseEntryResponse,
+};
+use lombard_store::{Position, Stop};
+
+use super::{Failure, Ledger, answer};
+use crate::apply::Carried;
+use crate::flow::Posted;
+use crate::parse::Batch;
+use crate::reads::entry::{self as read, Elsewhere};
+use crate::refusal::Refusal;
+use crate::rows::Decision;
+use crate::types::{Entry, EntryId, other_accounts};
+
+/// Chains of a batch after which others on this thread get their turn.
+const CHAINS_PER_TURN: usize = 64;
+
+impl Ledger {
+    /// Commits one entry, or says what would happen.
+    ///
+    /// # Errors
+    /// The refusal; the store's failure.
+    pub async fn post(&self, entry: &Entry, dry_run: bool) -> Result<Posted, Failure> {
+        let guard = self.in_flight.begin(|| self.keyspace.position());
+        let run = self
+            .flow
+            .run(std::slice::from_ref(entry), self.now_us(), dry_run)
+            .await?;
+        guard.finish();
+        let mut answers = run.durable(&self.keyspace).await?;
+        match answers.pop() {
+            Some(answer) => Ok(answer?),
+            None => Err(Refusal::invalid("NO_ENTRIES", "nothing was asked for").into()),
+        }
+    }
+
+    /// Commits one entry, or says what would happen.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub async fn create_entry(
+        &self,
+        entry: &Entry,
+        dry_run: bool,
+    ) -> Result<CreateEntryResponse, Failure> {
+        let posted = self.post(entry, dry_run).await?;
+        Ok(CreateEntryResponse {
+            result: Some(answer::posted(&posted, false)).into(),
+            dry_run,
+            ..CreateEntryResponse::default()
+        })
+    }
+
+    /// Commits the mirror image of an entry.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub async fn reverse_entry(&self, reversal: &Entry) -> Result<ReverseEntryResponse, Failure> {
+        let posted = self.post(reversal, false).await?;
+        Ok(ReverseEntryResponse {
+            result: Some(answer::posted(&posted, false)).into(),
+            ..ReverseEntryResponse::default()
+        })
+    }
+
+    /// Commits a batch in order: each entry has a result of its own, and all of
+    /// them are waited for once.
+    ///
+    /// # Errors
+    /// The store's failure: nobody knows which entries are in; sent again, those
+    /// that are give their first answer.
+    pub async fn create_entries(
+        &self,
+        batch: Batch,
+        brief: bool,
+    ) -> Result<CreateEntriesResponse, Failure> {
+        let count = batch.entries.len() + batch.refused.len();
+        let mut outcomes = vec![EntryOutcome::default(); count];
+        let guard = self.in_flight.begin(|| self.keyspace.position());
+        let mut seen = Position::default();
+        for (turn, chain) in batch.chains.iter().enumerate() {
+            if turn % CHAINS_PER_TURN == CHAINS_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            let entries = &batch.entries[chain.first..chain.first + chain.len];
+            let run = self.flow.run(entries, self.now_us(), false).await?;
+            seen = seen.max(run.position);
+            for (outcome, answer) in outcomes[chain.place..].iter_mut().zip(&run.value) {
+                *outcome = entry_outcome(answer.as_ref(), brief);
+            }
+        }
+        guard.finish();
+        for (place, refusal) in &batch.refused {
+            outcomes[*place] = entry_outcome(Err(refusal), brief);
+        }
+        self.keyspace.durable(seen).await?;
+        Ok(CreateEntriesResponse {
+            outcomes,
+            ..CreateEntriesResponse::default()
+        })
+    }
+
+    /// Reads an entry back: what home decided, and whether every leg is where it belongs.
+    ///
+    /// # Errors
+    /// `ACCOUNT_NOT_FOUND`, `ENTRY_NOT_FOUND`; the store's failure.
+    pub async fn entry(&self, home: &str, id: EntryId) -> Result<GetEntryResponse, Failure> {
+        let mut seen = Position::default();
+        let at_home = self
+            .glance(home, &mut seen, |rows| read::at_home(rows, home, id))
+            .await??;
+        let mut outcomes = at_home.outcomes.clone();
+        let mut complete = true;
+        if at_home.row.decision.as_known() == Some(Decision::Accepted) {
+            let carried = Carried {
+                id,
+                home,
+                decided_us: at_home.row.booked_us,
+                value_day: at_home.row.value_day,
+                reference: &at_home.row.reference,
+                actor: &at_home.row.actor,
+                legs: &at_home.legs,
+                now_us: self.now_us(),
+            };
+            for account in other_accounts(home, &at_home.legs) {
+                match self
+                    .glance(account, &mut seen, |rows| {
+                        read::elsewhere(rows, account, &carried)
+                    })
+                    .await??
+                {
+                    Elsewhere::Missing => complete = false,
+                    Elsewhere::Applied(applied) => outcomes.extend(applied),
+                    Elsewhere::Diverted { suspense } => {
+                        let look = |rows: &lombard_store::Rows<'_>| {
+                            read::in_suspense(rows, id, account).map_err(Stop::<Refusal>::from)
+                        };
+                        complete &= self.glance(&suspense, &mut seen, look).await??;
+                    }
+                }
+            }
+        }
+        self.keyspace.durable(seen).await?;
+        Ok(read::message(id, home, &at_home, &outcomes, complete))
+    }
+}
+
+fn entry_outcome(answer: Result<&Posted, &Refusal>, brief: bool) -> EntryOutcome {
+    EntryOutcome {
+        outcome: match answer {
+            Ok(posted) => answer::posted(posted, brief).into(),
+            Err(refusal) => answer::refusal(refusal).into(),
+        },
+        ..EntryOutcome::default()
+    }
+}
