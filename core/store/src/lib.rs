@@ -23,6 +23,7 @@ mod loaded;
 mod options;
 mod port;
 mod rows;
+pub mod simulated;
 mod store;
 
 pub use counters::StoreCounters;
