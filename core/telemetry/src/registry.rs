@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use prometheus_client::registry::{Metric, Registry as Inner};
@@ -35,6 +36,11 @@ impl Registry {
     /// Adds a metric of any kind, also a family.
     pub fn register(&self, name: &str, help: &str, metric: impl Metric) {
         self.0.lock().register(name, help, metric);
+    }
+
+    /// Adds figures that are kept elsewhere and read when the set is encoded.
+    pub fn register_collector(&self, collector: impl Collector) {
+        self.0.lock().register_collector(Box::new(collector));
     }
 
     /// Adds a counter.
