@@ -66,13 +66,10 @@ impl Counters {
 impl StoreCounters {
     /// By name, for [`crate::EngineInfo::figures`].
     pub fn figures(&self) -> Vec<(String, String)> {
-        let per_commit = if self.commits == 0 {
-            "0".to_owned()
-        } else {
-            // One decimal, in whole numbers: exact, and no float to round.
-            let tenths = self.combined_operations.saturating_mul(10) / self.commits;
-            format!("{}.{}", tenths / 10, tenths % 10)
-        };
+        // One decimal, in whole numbers: exact, and no float to round.
+        let tenths = self.combined_operations.saturating_mul(10);
+        let tenths = tenths.checked_div(self.commits).unwrap_or(0);
+        let per_commit = format!("{}.{}", tenths / 10, tenths % 10);
         [
             ("updates", self.updates.to_string()),
             ("reads", self.reads.to_string()),

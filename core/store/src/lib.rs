@@ -15,6 +15,7 @@
 //! pass the same conformance suite.
 
 mod combine;
+pub mod conformance;
 mod counters;
 mod error;
 mod fetch;

@@ -22,7 +22,7 @@ pub trait Spawner: Send + Sync + 'static {
 pub struct TokioSpawner;
 
 impl Spawner for TokioSpawner {
-    #[allow(
+    #[expect(
         clippy::disallowed_methods,
         reason = "the default of the port that the host replaces"
     )]
@@ -88,7 +88,7 @@ impl StoreOptions {
 
 impl Default for StoreOptions {
     /// With an instance number from the system's own randomness.
-    #[allow(
+    #[expect(
         clippy::disallowed_methods,
         reason = "the default where no host gives the number"
     )]
