@@ -1,0 +1,39 @@
+//! `cargo xtask docs`: the documentation of every crate of ours.
+
+use crate::chore::{Failure, cargo, stream};
+
+/// Build the documentation; a warning is an error
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Show it in a browser
+    #[arg(long)]
+    open: bool,
+}
+
+/// Runs the chore.
+///
+/// # Errors
+/// Cargo cannot be started.
+pub fn run(options: &Options) -> Result<bool, Failure> {
+    build(options.open, |_| {})
+}
+
+/// Builds the documentation; a broken link or another warning of rustdoc fails it.
+/// The release profile shares the dependencies' metadata with `cargo clippy --release`.
+///
+/// # Errors
+/// Cargo cannot be started.
+pub fn build(open: bool, look: impl FnMut(&str)) -> Result<bool, Failure> {
+    let mut command = cargo(&[
+        "doc",
+        "--release",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ]);
+    if open {
+        command.arg("--open");
+    }
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    Ok(stream(command, look)?.success())
+}
