@@ -29,6 +29,9 @@ pub struct Lists {
     /// Files that may be long.
     #[serde(default)]
     pub long_file: Vec<Place>,
+    /// Crates whose dependencies only generated code names.
+    #[serde(default)]
+    pub generated: Vec<Place>,
     /// Dependencies that may be there twice.
     #[serde(default)]
     pub two_versions: Vec<Named>,
@@ -161,6 +164,13 @@ impl Lists {
         for place in &self.library {
             look(
                 format!("library {}", place.path),
+                is_crate(&place.path),
+                &place.reason,
+            );
+        }
+        for place in &self.generated {
+            look(
+                format!("generated {}", place.path),
                 is_crate(&place.path),
                 &place.reason,
             );

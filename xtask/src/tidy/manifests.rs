@@ -27,13 +27,39 @@ pub fn check(lists: &Lists, metadata: &Metadata, sources: &[Source]) -> Vec<Find
     {
         match source.text.parse::<Table>() {
             Ok(manifest) if source.path == ROOT => root = manifest,
-            Ok(manifest) => findings.extend(member(&source.path, &manifest, &mut used)),
+            Ok(manifest) => {
+                findings.extend(member(&source.path, &manifest, &mut used));
+                findings.extend(unused(lists, &source.path, &manifest, sources));
+            }
             Err(error) => findings.push(Finding::new(source.path.as_str(), 0, error.to_string())),
         }
     }
     findings.extend(at_root(&root, &used));
     findings.extend(versions(lists, metadata, &used));
     findings
+}
+
+/// Dependencies of a member that none of its files names.
+fn unused(lists: &Lists, path: &str, manifest: &Table, sources: &[Source]) -> Vec<Finding> {
+    let folder = path.trim_end_matches(ROOT);
+    let generated = |place: &lists::Place| format!("{}/", place.path) == folder;
+    if lists.generated.iter().any(generated) {
+        return Vec::new();
+    }
+    let own = sources
+        .iter()
+        .filter(|source| source.is_rust() && source.path.starts_with(folder));
+    let names = DEPENDENCIES
+        .iter()
+        .filter_map(|kind| manifest.get(*kind).and_then(Value::as_table))
+        .flat_map(Table::keys);
+    names
+        .filter(|name| {
+            let name = name.replace('-', "_");
+            !own.clone().any(|source| source.text.contains(&name))
+        })
+        .map(|name| Finding::new(path, 0, format!("nothing here uses {name}: take it out")))
+        .collect()
 }
 
 /// A member takes versions, lints and the package's facts from the root.
@@ -177,6 +203,18 @@ mod tests {
         assert!(whats[1].contains("[lints]"));
         assert!(whats[2].starts_with("a: "));
         assert!(whats[3].starts_with("b: "));
+    }
+
+    #[test]
+    fn a_dependency_that_no_file_names_is_found() {
+        let manifest = table("[dependencies]\na-b.workspace = true\nc.workspace = true\n");
+        let sources = [
+            Source::of("x/src/lib.rs", "use a_b::D;"),
+            Source::of("y/src/lib.rs", "use c::D;"),
+        ];
+        let found = unused(&Lists::default(), "x/Cargo.toml", &manifest, &sources);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].what.contains("uses c:"));
     }
 
     #[test]
