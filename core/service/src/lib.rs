@@ -4,6 +4,7 @@
 //! - [`Config`]: `lombard.toml`, variables, flags; an unknown key is an error.
 //! - [`Application`]: starts services in order, answers when all are ready, drains
 //!   them in reverse.
+//! - [`testing`]: an application on free ports with its own folder.
 //!
 //! Direct calls of the system's clock, randomness and task spawning stand here and
 //! nowhere else (`clippy.toml` bans them).
@@ -14,6 +15,7 @@ mod failure;
 mod host;
 mod metrics;
 mod nearest;
+pub mod testing;
 
 pub use application::{
     AddressBook, Application, Failure, HostOptions, Running, RunningApplication, ServiceContext,

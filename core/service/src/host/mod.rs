@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use lombard_rpc::client::{Channel, ChannelOptions};
+use lombard_store::StoreOptions;
 use lombard_telemetry::Registry;
 use uuid::Uuid;
 
@@ -119,6 +120,16 @@ impl Host {
         options: ChannelOptions,
     ) -> Result<Channel, lombard_rpc::Error> {
         Channel::new(caller, addresses, options, self.0.random.for_rpc())
+    }
+}
+
+impl Host {
+    /// What a store over any engine is given by this host.
+    pub fn store_options(&self) -> StoreOptions {
+        StoreOptions {
+            spawner: Arc::new(self.clone()),
+            ..StoreOptions::new(self.0.random.next_u64())
+        }
     }
 }
 
