@@ -66,25 +66,8 @@ impl From<Error> for lombard_rpc::Error {
                 Self::failed_precondition("CUSTOMER_TOO_YOUNG", message)
                     .with("age_years_min", age_years_min)
             }
-            Error::Store(error) => store(&error),
+            Error::Store(error) => lombard_service::store_error(error),
         }
-    }
-}
-
-/// The store's failures as callers see them. All calls are idempotent: where the outcome is not
-/// known, sending it again finds out.
-fn store(error: &StoreError) -> lombard_rpc::Error {
-    use lombard_rpc::Error as Rpc;
-    let message = error.to_string();
-    match error {
-        StoreError::Unavailable(_) => Rpc::unavailable("STORE_UNAVAILABLE", message),
-        StoreError::Ambiguous(_) => Rpc::unavailable("OUTCOME_UNKNOWN", message),
-        StoreError::Damaged(_) => Rpc::data_loss("DATA_DAMAGED", message),
-        StoreError::LimitExceeded(_) => {
-            Rpc::resource_exhausted("STORE_LIMIT", message).retryable(false)
-        }
-        StoreError::Closed(_) => Rpc::unavailable("STORE_CLOSED", message),
-        StoreError::Contended { .. } => Rpc::aborted("CONTENDED", message),
     }
 }
 

@@ -1,7 +1,5 @@
 //! The handlers.
 
-use std::sync::Arc;
-
 use connectrpc::{RequestContext, Response, ServiceRequest, ServiceResult};
 use futures::{StreamExt, TryStreamExt, stream};
 use lombard_contracts::bank::customer::v1::{
@@ -9,6 +7,7 @@ use lombard_contracts::bank::customer::v1::{
     GetCustomerResponse, ListCustomersRequest, ListCustomersResponse,
 };
 use lombard_rpc::context;
+use lombard_service::Host;
 use lombard_store::{Keyspace, StoreError};
 
 use crate::error::Error;
@@ -18,30 +17,27 @@ use crate::parse;
 use crate::rows::CustomerRow;
 use crate::rules::{self, Cause};
 
-/// Microseconds since the Unix epoch, from the host.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
 /// The customer service over its keyspace.
 pub struct Service {
     keyspace: Keyspace,
     options: Options,
-    clock: Clock,
+    host: Host,
 }
 
 impl Service {
     /// Over this keyspace.
-    pub fn new(keyspace: Keyspace, options: Options, clock: Clock) -> Self {
+    pub fn new(keyspace: Keyspace, options: Options, host: Host) -> Self {
         Self {
             keyspace,
             options,
-            clock,
+            host,
         }
     }
 
     async fn create(&self, new: parse::NewCustomer) -> Result<CreateCustomerResponse, Error> {
         let trace = context::with(|call| format!("{:032x}", call.trace.trace_id));
         let cause = Cause {
-            now_us: (self.clock)(),
+            now_us: self.host.now_us(),
             trace: trace.unwrap_or_default(),
         };
         let created = self.keyspace.update(new.id.as_bytes(), |rows| {
