@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod apply;
+pub mod audit;
 pub mod book;
 pub mod coordinator;
 pub mod decide;

@@ -17,6 +17,36 @@ pub struct Options {
     pub balances: Vec<BalanceDefinition>,
 }
 
+impl Options {
+    /// Finds what would only show later: a definition without a name, or twice, or with a broken pattern.
+    ///
+    /// # Errors
+    /// Which definition, and what is wrong with it.
+    pub fn validate(&self) -> Result<(), String> {
+        for (place, definition) in self.balances.iter().enumerate() {
+            let name = &definition.name;
+            if name.is_empty() {
+                return Err("ledger.balances: a definition has no name".to_owned());
+            }
+            if self.balances[..place]
+                .iter()
+                .any(|earlier| earlier.name == *name)
+            {
+                return Err(format!("ledger.balances: {name:?} is defined twice"));
+            }
+            for pattern in &definition.addresses {
+                let literal = pattern.strip_suffix('*').unwrap_or(pattern);
+                if pattern.is_empty() || literal.contains('*') {
+                    return Err(format!(
+                        "ledger.balances: {name:?} has the pattern {pattern:?}; a * may only stand at the end"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A named balance of an account: the sum of some of its addresses, by currency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,6 +93,24 @@ impl Default for Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn broken_definitions_are_found_at_start() {
+        let with = |name: &str, address: &str| {
+            let mut options = Options::default();
+            options.balances.push(BalanceDefinition::new(name, address));
+            options.validate()
+        };
+        assert_eq!(with("savings", "customer/pot:*"), Ok(()));
+        for (name, address) in [
+            ("", "customer/main"),
+            ("held", "customer/main"),
+            ("x", "*/main"),
+            ("x", ""),
+        ] {
+            assert!(with(name, address).is_err(), "{name} {address}");
+        }
+    }
 
     #[test]
     fn a_definition_covers_by_name_or_beginning() {

@@ -2,7 +2,6 @@
 
 use lombard_contracts::bank::ledger::v1::{self as proto, EntryResult};
 use lombard_rpc::{Code, Error};
-use lombard_store::StoreError;
 
 use super::Failure;
 use crate::flow::Posted;
@@ -45,7 +44,8 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let mut error = match failure {
             Failure::Refused(refusal) => from_refusal(&refusal),
-            Failure::Store(error) => from_store(&error),
+            // Every operation may be sent again: ids tell what is in already.
+            Failure::Store(error) => lombard_service::store_error(error),
         };
         error.domain = DOMAIN.into();
         error
@@ -66,20 +66,4 @@ fn from_refusal(refusal: &Refusal) -> Error {
         .metadata()
         .into_iter()
         .fold(error, |error, (key, value)| error.with(key, value))
-}
-
-/// Every operation of the ledger may be sent again, so a failure of the store
-/// that may pass is worth another try, known outcome or not.
-fn from_store(error: &StoreError) -> Error {
-    let message = error.to_string();
-    match error {
-        StoreError::Unavailable(_) => Error::unavailable("STORE_UNAVAILABLE", message),
-        StoreError::Ambiguous(_) => Error::unavailable("OUTCOME_UNKNOWN", message),
-        StoreError::Closed(_) => Error::unavailable("STORE_CLOSED", message),
-        StoreError::Contended { .. } => Error::aborted("CONTENDED", message),
-        StoreError::LimitExceeded(_) => {
-            Error::resource_exhausted("STORE_LIMIT_EXCEEDED", message).retryable(false)
-        }
-        StoreError::Damaged(_) => Error::data_loss("DATA_DAMAGED", message),
-    }
 }

@@ -32,7 +32,16 @@ impl Ledger {
         guard.finish();
         let mut answers = run.durable(&self.keyspace).await?;
         match answers.pop() {
-            Some(answer) => Ok(answer?),
+            Some(answer) => {
+                if !dry_run {
+                    self.metrics.answered(answer.as_ref());
+                }
+                let posted = answer?;
+                if let Some((_, hold)) = &posted.hold {
+                    self.sweeper.watch(&entry.home, hold.expires_us);
+                }
+                Ok(posted)
+            }
             None => Err(Refusal::invalid("NO_ENTRIES", "nothing was asked for").into()),
         }
     }
@@ -89,11 +98,13 @@ impl Ledger {
             let run = self.flow.run(entries, self.now_us(), false).await?;
             seen = seen.max(run.position);
             for (outcome, answer) in outcomes[chain.place..].iter_mut().zip(&run.value) {
+                self.metrics.answered(answer.as_ref());
                 *outcome = entry_outcome(answer.as_ref(), brief);
             }
         }
         guard.finish();
         for (place, refusal) in &batch.refused {
+            self.metrics.answered(Err(refusal));
             outcomes[*place] = entry_outcome(Err(refusal), brief);
         }
         self.keyspace.durable(seen).await?;

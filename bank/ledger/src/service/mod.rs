@@ -7,12 +7,16 @@ mod accounts;
 pub mod answer;
 mod entries;
 mod holds;
+mod metrics;
 mod queries;
 pub mod rpc;
+mod start;
 
 use std::sync::Arc;
 
+use lombard_service::Host;
 use lombard_store::{Keyspace, Position, Rows, Stop, StoreError};
+use lombard_telemetry::Registry;
 use thiserror::Error;
 
 use crate::flow::Flow;
@@ -20,6 +24,10 @@ use crate::in_flight::InFlight;
 use crate::options::Options;
 use crate::parse::Bounds;
 use crate::refusal::Refusal;
+use crate::sweeper::Sweeper;
+
+pub use metrics::Metrics;
+pub use start::{NAME, start};
 
 /// Why an operation gave no answer.
 #[derive(Debug, Clone, Error)]
@@ -38,28 +46,34 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// The time: microseconds since 1970-01-01, given by the host.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
 /// The ledger over a keyspace. Cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
     keyspace: Keyspace,
     flow: Flow,
     in_flight: Arc<InFlight>,
-    clock: Clock,
+    sweeper: Arc<Sweeper>,
+    host: Host,
     options: Arc<Options>,
+    metrics: Metrics,
 }
 
 impl Ledger {
-    /// The ledger whose accounts are the partitions of `keyspace`.
-    pub fn new(keyspace: Keyspace, clock: Clock, options: Options) -> Self {
+    /// The ledger whose accounts are the partitions of `keyspace`. Its figures go nowhere.
+    pub fn new(keyspace: Keyspace, host: Host, options: Options) -> Self {
+        Self::measured(keyspace, host, options, Metrics::new(&Registry::new(&[])))
+    }
+
+    /// The same, with figures that someone reads.
+    pub fn measured(keyspace: Keyspace, host: Host, options: Options, metrics: Metrics) -> Self {
         Self {
             flow: Flow::new(keyspace.clone()),
+            sweeper: Arc::new(Sweeper::new(keyspace.clone())),
             keyspace,
             in_flight: Arc::default(),
-            clock,
+            host,
             options: Arc::new(options),
+            metrics,
         }
     }
 
@@ -78,6 +92,11 @@ impl Ledger {
         &self.in_flight
     }
 
+    /// What books expiries soon after their second.
+    pub fn sweeper(&self) -> &Sweeper {
+        &self.sweeper
+    }
+
     /// How it is set.
     pub fn options(&self) -> &Options {
         &self.options
@@ -89,7 +108,7 @@ impl Ledger {
     }
 
     fn now_us(&self) -> i64 {
-        (self.clock)()
+        self.host.now_us()
     }
 
     /// Changes one account and waits until that is durable.

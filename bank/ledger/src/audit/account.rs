@@ -1,0 +1,533 @@
+//! One account: all that its own rows can show.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::finding::{FindingKind, Findings};
+use super::hold::Holds;
+use super::tally::{At, Fact, Marked, Tally};
+use crate::rows::{
+    self, Decision, EntryRow, Head, HoldRow, Journal, JournalKind, MarkerRow, PostingRow, ShiftRow,
+    State,
+};
+use crate::types::{EntryId, day_of};
+use crate::value_axis::{self, Level};
+
+/// The balance of one address, as the auditor computed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Balance {
+    /// "namespace/name".
+    pub address: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// The sum of all postings, in minor units.
+    pub balance_minor: i128,
+}
+
+/// What the audit of one account came to.
+#[derive(Debug, Clone, Default)]
+pub struct AccountAudit {
+    /// Its id.
+    pub account: String,
+    /// The legal entity; empty where the account has no head.
+    pub entity: String,
+    /// What is wrong.
+    pub findings: Findings,
+    /// Every address, from its postings.
+    pub balances: Vec<Balance>,
+    /// By currency: the sum of postings of entries decided by the cutoff. Over
+    /// all accounts of a legal entity they come to what is still on its way.
+    pub settled: BTreeMap<String, i128>,
+    /// What its entries decided minus what its postings did, to be merged.
+    pub tally: Tally,
+    /// Rows seen.
+    pub rows: u64,
+    /// Journal rows, which are the account's events.
+    pub events: u64,
+    /// Postings.
+    pub postings: u64,
+    /// Entries decided here and accepted.
+    pub entries: u64,
+}
+
+/// Checks one account from its rows, which it is given in key order.
+pub struct Auditor {
+    audit: AccountAudit,
+    cutoff_us: i64,
+    head: Option<Head>,
+    number: u64,
+    booked_us: i64,
+    chain: Vec<u8>,
+    balances: Vec<i128>,
+    /// Reservations that are neither applied nor given back yet.
+    reserved: HashMap<EntryId, (i64, Vec<PostingRow>)>,
+    shifts: BTreeMap<(u32, Level, i32), i128>,
+    holds: Holds,
+    newest: Option<EntryId>,
+    state_seen: bool,
+    moving: bool,
+}
+
+impl Auditor {
+    /// Begins with an account. Entries decided after `cutoff_us` are not
+    /// compared with other accounts: on a running bank that is the moment when
+    /// the check began, on a stopped one `i64::MAX`. `moving`: the pages are of
+    /// different versions, so that only what never changes is checked.
+    pub fn new(account: &str, cutoff_us: i64, moving: bool) -> Self {
+        Self {
+            audit: AccountAudit {
+                account: account.to_owned(),
+                ..AccountAudit::default()
+            },
+            cutoff_us,
+            head: None,
+            number: 0,
+            booked_us: i64::MIN,
+            chain: Vec::new(),
+            balances: Vec::new(),
+            reserved: HashMap::new(),
+            shifts: BTreeMap::new(),
+            holds: Holds::default(),
+            newest: None,
+            state_seen: false,
+            moving,
+        }
+    }
+
+    /// The next row, in key order.
+    pub fn row(&mut self, key: &[u8], value: &[u8]) {
+        self.audit.rows += 1;
+        let read = match key.first() {
+            Some(b'd') => self.diverted(key, value),
+            Some(b'h') if key == rows::HEAD => self.head(key, value),
+            Some(&rows::JOURNAL) => self.journal(key, value),
+            Some(b'm') => self.marker(key, value),
+            Some(b'n') => self.entry(key, value),
+            Some(b'o') => self.hold(key, value),
+            Some(b's') if key == rows::STATE => self.state(key, value),
+            Some(&value_axis::SHIFT) => self.shift(key, value),
+            Some(b'x') => {
+                if !self.moving {
+                    self.holds
+                        .expiry(&self.audit.account, key, &mut self.audit.findings);
+                }
+                Ok(())
+            }
+            _ => Err("a row of no known kind".to_owned()),
+        };
+        if let Err(message) = read {
+            self.find(FindingKind::Unreadable, key, message);
+        }
+    }
+
+    /// All rows were seen.
+    pub fn finish(mut self) -> AccountAudit {
+        let head = self.head.take();
+        if head.is_none() {
+            self.find(
+                FindingKind::Unreadable,
+                rows::HEAD,
+                "the account has no head",
+            );
+        }
+        if !self.state_seen {
+            self.find(
+                FindingKind::StateWrong,
+                rows::STATE,
+                "the account has no state",
+            );
+        }
+        if !self.moving {
+            for ((address, level, period), amount) in std::mem::take(&mut self.shifts) {
+                if amount != 0 {
+                    let key = value_axis::shift_key(address, level, period);
+                    self.find(
+                        FindingKind::ValueShiftWrong,
+                        &key,
+                        format!("missing: postings moved {amount} there"),
+                    );
+                }
+            }
+            std::mem::take(&mut self.holds).finish(&self.audit.account, &mut self.audit.findings);
+        }
+        let head = head.unwrap_or_default();
+        let balance = |(index, row): (usize, &rows::AddressRow)| Balance {
+            address: row.address.clone(),
+            currency: row.currency.clone(),
+            balance_minor: self.balances.get(index).copied().unwrap_or(0),
+        };
+        self.audit.balances = head.addresses.iter().enumerate().map(balance).collect();
+        self.audit.entity = head.entity;
+        self.audit
+    }
+
+    fn find(&mut self, kind: FindingKind, key: &[u8], message: impl Into<String>) {
+        self.audit
+            .findings
+            .add(kind, &self.audit.account, key, message);
+    }
+
+    fn head(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let head: Head = decode(key, value)?;
+        if head.account != self.audit.account {
+            self.find(
+                FindingKind::StateWrong,
+                key,
+                format!("the head is of account {}", head.account),
+            );
+        }
+        self.head = Some(head);
+        Ok(())
+    }
+
+    fn journal(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let journal: Journal = decode(key, value)?;
+        let booked_us = rows::journal_booked_us(key).ok_or("a journal key without a moment")?;
+        self.audit.events += 1;
+        self.link(key, value, &journal);
+        if booked_us <= self.booked_us {
+            self.find(
+                FindingKind::BookedOrder,
+                key,
+                format!("booked at {booked_us}, not after {}", self.booked_us),
+            );
+        }
+        self.booked_us = booked_us;
+        self.post(key, &journal, booked_us);
+        self.settle(&journal, booked_us);
+        if let Some(hold) = EntryId::from_slice(&journal.hold_id) {
+            self.holds.journal(hold, &journal);
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, key: &[u8], value: &[u8], journal: &Journal) {
+        self.number += 1;
+        if journal.number != self.number {
+            let message = format!("number {} where {} follows", journal.number, self.number);
+            self.find(FindingKind::NumberGap, key, message);
+            self.number = journal.number;
+        }
+        match rows::split_chain(value) {
+            Some((body, link)) if rows::link(&self.chain, body) == link => {}
+            Some(_) => self.find(
+                FindingKind::ChainBroken,
+                key,
+                "its link does not follow from it and the one before",
+            ),
+            None => self.find(FindingKind::ChainBroken, key, "it has no link"),
+        }
+        self.chain.clone_from(&journal.chain);
+    }
+
+    fn post(&mut self, key: &[u8], journal: &Journal, booked_us: i64) {
+        let booked_day = day_of(booked_us);
+        for posting in &journal.postings {
+            self.audit.postings += 1;
+            let index = posting.address as usize;
+            if self.address(index).is_none() {
+                self.find(
+                    FindingKind::BalanceWrong,
+                    key,
+                    format!("a posting on address {index}, which the head has not"),
+                );
+                continue;
+            }
+            if self.balances.len() <= index {
+                self.balances.resize(index + 1, 0);
+            }
+            self.balances[index] += i128::from(posting.amount_minor);
+            self.expect_shift(posting, booked_day, journal.value_day);
+        }
+        let longest = self.balances.len().max(journal.balances.len());
+        for index in 0..longest {
+            let computed = self.balances.get(index).copied().unwrap_or(0);
+            let stored = journal.balances.get(index).copied().unwrap_or(0);
+            if i128::from(stored) != computed {
+                let address = self
+                    .address(index)
+                    .map(|row| row.address.clone())
+                    .unwrap_or_default();
+                let message =
+                    format!("{address} has a balance of {stored}, its postings sum to {computed}");
+                self.find(FindingKind::BalanceWrong, key, message);
+            }
+        }
+    }
+
+    /// What the row did for its entry.
+    fn settle(&mut self, journal: &Journal, booked_us: i64) {
+        let Some(id) = EntryId::from_slice(&journal.entry_id) else {
+            return;
+        };
+        let account = self.audit.account.clone();
+        let home = journal.home.as_str();
+        let how = match journal.kind.as_known() {
+            Some(JournalKind::Posted) if !journal.detail.is_empty() => Marked::TakenIn,
+            Some(JournalKind::Posted) => Marked::Applied,
+            Some(JournalKind::Reserved) => Marked::Reserved,
+            Some(JournalKind::ReservationReleased) => Marked::Released,
+            Some(JournalKind::Diverted) => Marked::Diverted,
+            _ => return,
+        };
+        let decided_us = if journal.decided_us == 0 {
+            booked_us
+        } else {
+            journal.decided_us
+        };
+        let posted = matches!(how, Marked::Applied | Marked::TakenIn);
+        if how == Marked::Reserved {
+            self.reserved
+                .insert(id, (booked_us, journal.postings.clone()));
+        } else if let Some((reserved_us, postings)) = self.reserved.remove(&id)
+            && how == Marked::Applied
+        {
+            // What was reserved counts from the entry's value day once it is applied.
+            for posting in &postings {
+                self.expect_shift(posting, day_of(reserved_us), journal.value_day);
+            }
+        }
+        if decided_us > self.cutoff_us {
+            return;
+        }
+        let names: Vec<(String, String, i64)> = journal
+            .postings
+            .iter()
+            .filter_map(|posting| {
+                let row = self.address(posting.address as usize)?;
+                Some((
+                    row.address.clone(),
+                    row.currency.clone(),
+                    posting.amount_minor,
+                ))
+            })
+            .collect();
+        for (address, currency, amount_minor) in &names {
+            let at = At {
+                home,
+                account: &account,
+                address,
+                currency,
+            };
+            self.audit.tally.subtract(id, &at, *amount_minor);
+            if posted {
+                *self.audit.settled.entry(currency.clone()).or_default() +=
+                    i128::from(*amount_minor);
+            }
+        }
+        let fact = if how == Marked::Applied && home == account {
+            Fact::Decided {
+                home,
+                booked_us,
+                value_day: journal.value_day,
+            }
+        } else {
+            Fact::Marked {
+                account: &account,
+                how,
+                booked_us,
+            }
+        };
+        self.audit.tally.done(id, &fact);
+    }
+
+    fn marker(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let marker: MarkerRow = decode(key, value)?;
+        let id = key
+            .get(1..)
+            .and_then(EntryId::from_slice)
+            .ok_or("a marker key without an id")?;
+        self.newest = self.newest.max(Some(id));
+        let account = self.audit.account.clone();
+        let mut said = |how, booked_us| {
+            if booked_us <= self.cutoff_us {
+                self.audit.tally.said(
+                    id,
+                    &Fact::Marked {
+                        account: &account,
+                        how,
+                        booked_us,
+                    },
+                );
+            }
+        };
+        if marker.reserved_us != 0 {
+            said(Marked::Reserved, marker.reserved_us);
+        }
+        if marker.diverted {
+            said(Marked::Diverted, marker.booked_us);
+        } else if marker.released {
+            said(Marked::Released, marker.booked_us);
+        } else if !marker.reserved {
+            said(Marked::Applied, marker.booked_us);
+        }
+        Ok(())
+    }
+
+    fn diverted(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let marker: MarkerRow = decode(key, value)?;
+        let id = key
+            .get(1..17)
+            .and_then(EntryId::from_slice)
+            .ok_or("a key without an id")?;
+        let fact = Fact::Marked {
+            account: &self.audit.account,
+            how: Marked::TakenIn,
+            booked_us: marker.booked_us,
+        };
+        self.audit.tally.said(id, &fact);
+        Ok(())
+    }
+
+    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let row: EntryRow = decode(key, value)?;
+        let id = key
+            .get(1..)
+            .and_then(EntryId::from_slice)
+            .ok_or("an entry key without an id")?;
+        self.newest = self.newest.max(Some(id));
+        if row.decision.as_known() != Some(Decision::Accepted) {
+            return Ok(());
+        }
+        self.audit.entries += 1;
+        let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
+        for leg in &row.legs {
+            *sums.entry(&leg.currency).or_default() += i128::from(leg.amount_minor);
+        }
+        let unbalanced = sums
+            .iter()
+            .find(|(_, sum)| **sum != 0)
+            .map(|(currency, sum)| format!("{sum} {currency}"));
+        if let Some(sum) = unbalanced {
+            self.find(
+                FindingKind::EntryUnbalanced,
+                key,
+                format!("the legs of entry {id} sum to {sum} (minor units)"),
+            );
+        }
+        let home = self.audit.account.as_str();
+        let tally = &mut self.audit.tally;
+        // Links are compared whenever the entries were decided: they are one commit.
+        if let Some(reversed) = EntryId::from_slice(&row.reverses)
+            && row.booked_us <= self.cutoff_us
+        {
+            tally.said(reversed, &Fact::Reversed { home, by: id });
+        }
+        if let Some(by) = EntryId::from_slice(&row.reversed_by) {
+            tally.done(id, &Fact::Reversed { home, by });
+        }
+        if row.booked_us > self.cutoff_us {
+            return Ok(());
+        }
+        for leg in &row.legs {
+            let at = At {
+                home,
+                account: &leg.account,
+                address: &leg.address,
+                currency: &leg.currency,
+            };
+            tally.add(id, &at, leg.amount_minor);
+        }
+        tally.said(
+            id,
+            &Fact::Decided {
+                home,
+                booked_us: row.booked_us,
+                value_day: row.value_day,
+            },
+        );
+        Ok(())
+    }
+
+    fn hold(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let row: HoldRow = decode(key, value)?;
+        let id = key
+            .get(1..)
+            .and_then(EntryId::from_slice)
+            .ok_or("a hold key without an id")?;
+        if !self.moving {
+            self.holds
+                .row(&self.audit.account, key, id, &row, &mut self.audit.findings);
+        }
+        Ok(())
+    }
+
+    fn state(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let state: State = decode(key, value)?;
+        self.state_seen = true;
+        if self.moving {
+            return Ok(());
+        }
+        if (state.number, state.booked_us) != (self.number, self.booked_us.max(0)) {
+            let message = format!(
+                "the state is after event {} booked at {}, the journal ends with {} at {}",
+                state.number, state.booked_us, self.number, self.booked_us
+            );
+            self.find(FindingKind::StateWrong, key, message);
+        }
+        if state.chain != self.chain {
+            self.find(
+                FindingKind::ChainBroken,
+                key,
+                "the state's link is not the last one of the journal",
+            );
+        }
+        for index in 0..self.balances.len().max(state.balances.len()) {
+            let computed = self.balances.get(index).copied().unwrap_or(0);
+            let stored = state.balances.get(index).copied().unwrap_or(0);
+            if i128::from(stored) != computed {
+                let address = self
+                    .address(index)
+                    .map(|row| row.address.clone())
+                    .unwrap_or_default();
+                let message =
+                    format!("{address} has a balance of {stored}, its postings sum to {computed}");
+                self.find(FindingKind::BalanceWrong, key, message);
+            }
+        }
+        let newest = self.newest.map(|id| id.0.to_vec()).unwrap_or_default();
+        if state.newest_entry_id < newest {
+            self.find(
+                FindingKind::StateWrong,
+                key,
+                "an entry is newer than the newest that the state knows",
+            );
+        }
+        self.holds
+            .state(&self.audit.account, &state, &mut self.audit.findings);
+        Ok(())
+    }
+
+    fn shift(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let stored = value_axis::amount(&decode::<ShiftRow>(key, value)?);
+        let place = value_axis::parse_shift_key(key).ok_or("a shift key without a period")?;
+        let computed = self.shifts.remove(&place).unwrap_or(0);
+        if stored != computed && !self.moving {
+            let message =
+                format!("it says that {stored} was moved there, the postings moved {computed}");
+            self.find(FindingKind::ValueShiftWrong, key, message);
+        }
+        Ok(())
+    }
+
+    fn expect_shift(&mut self, posting: &PostingRow, booked_day: i32, value_day: i32) {
+        for level in Level::ALL {
+            let (from, to) = (level.period(booked_day), level.period(value_day));
+            if from != to {
+                let amount = i128::from(posting.amount_minor);
+                *self.shifts.entry((posting.address, level, to)).or_default() += amount;
+                *self
+                    .shifts
+                    .entry((posting.address, level, from))
+                    .or_default() -= amount;
+            }
+        }
+    }
+
+    fn address(&self, index: usize) -> Option<&rows::AddressRow> {
+        self.head.as_ref()?.addresses.get(index)
+    }
+}
+
+pub(super) fn decode<M: buffa::Message>(key: &[u8], value: &[u8]) -> Result<M, String> {
+    rows::decode::<M>("stored", key, value).map_err(|fault| fault.to_string())
+}

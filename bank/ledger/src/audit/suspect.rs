@@ -1,0 +1,485 @@
+//! The entries of unequal buckets, looked at exactly.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::account::decode;
+use super::finding::{FindingKind, Findings};
+use super::tally::Tally;
+use crate::rows::{self, Decision, EntryRow, Head, Journal, JournalKind, MarkerRow};
+use crate::types::EntryId;
+
+/// Entries that are looked at exactly; more are only counted.
+const SUSPECTS_MAX: usize = 100_000;
+
+/// Collects all that any account says about suspected entries. It is shown the
+/// rows of all accounts again, each account's in key order.
+#[derive(Debug, Default)]
+pub struct Suspects {
+    buckets: BTreeSet<u16>,
+    entries: BTreeMap<EntryId, Suspect>,
+    left_out: u64,
+    /// The account whose rows come just now.
+    account: String,
+    head: Head,
+}
+
+/// What came of looking at suspected entries.
+#[derive(Debug, Clone, Default)]
+pub struct Verdict {
+    /// Contradictions.
+    pub findings: Findings,
+    /// Entries that are decided and not yet in all their accounts.
+    pub in_flight: u64,
+    /// Reservations whose entry is not decided yet, or refused and not yet given back.
+    pub reserved: u64,
+    /// What entries in flight have not moved yet, by legal entity and currency.
+    pub unapplied: BTreeMap<(String, String), i128>,
+}
+
+#[derive(Debug, Default)]
+struct Suspect {
+    /// Decided here: the account, and what it says.
+    decided: Vec<(String, EntryRow)>,
+    accounts: BTreeMap<String, InAccount>,
+    /// Legs taken in by suspense: from which account, which currency, how much.
+    taken_in: BTreeMap<(String, String), i128>,
+}
+
+/// What one account says about an entry.
+#[derive(Debug, Default)]
+struct InAccount {
+    entity: String,
+    /// By address and currency.
+    net: BTreeMap<(String, String), i128>,
+    /// Moments of its journal rows, by kind.
+    journal: Vec<(JournalKind, i64, i32)>,
+    marker: Option<MarkerRow>,
+}
+
+impl Suspects {
+    /// Those in the unequal buckets of a tally; none if all agree.
+    pub fn of(tally: &Tally) -> Option<Self> {
+        let buckets: BTreeSet<u16> = tally.unequal().collect();
+        (!buckets.is_empty()).then(|| Self {
+            buckets,
+            ..Self::default()
+        })
+    }
+
+    /// The rows of this account come next.
+    pub fn begin(&mut self, account: &str) {
+        self.account = account.to_owned();
+        self.head = Head::default();
+    }
+
+    /// A row of the account.
+    pub fn row(&mut self, key: &[u8], value: &[u8]) {
+        // What cannot be read was found by the auditor.
+        match key.first() {
+            Some(b'h') => self.head = decode(key, value).unwrap_or_default(),
+            Some(&rows::JOURNAL) => {
+                let (Ok(journal), Some(booked_us)) =
+                    (decode::<Journal>(key, value), rows::journal_booked_us(key))
+                else {
+                    return;
+                };
+                self.journal(&journal, booked_us);
+            }
+            Some(b'm') => {
+                let (Ok(marker), Some(id)) = (decode::<MarkerRow>(key, value), id_of(key)) else {
+                    return;
+                };
+                if let Some(account) = self.in_account(id) {
+                    account.marker = Some(marker);
+                }
+            }
+            Some(b'n') => {
+                let (Ok(row), Some(id)) = (decode::<EntryRow>(key, value), id_of(key)) else {
+                    return;
+                };
+                let account = self.account.clone();
+                if let Some(suspect) = self.suspect(id) {
+                    suspect.decided.push((account, row));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn journal(&mut self, journal: &Journal, booked_us: i64) {
+        let Some(id) = EntryId::from_slice(&journal.entry_id) else {
+            return;
+        };
+        let kind = journal.kind.as_known().unwrap_or_default();
+        let moves = matches!(
+            kind,
+            JournalKind::Posted
+                | JournalKind::Reserved
+                | JournalKind::ReservationReleased
+                | JournalKind::Diverted
+        );
+        if !moves || !self.buckets.contains(&Tally::bucket(id)) {
+            return;
+        }
+        let names: Vec<(String, String, i128)> = journal
+            .postings
+            .iter()
+            .filter_map(|posting| {
+                let row = self.head.addresses.get(posting.address as usize)?;
+                Some((
+                    row.address.clone(),
+                    row.currency.clone(),
+                    i128::from(posting.amount_minor),
+                ))
+            })
+            .collect();
+        if kind == JournalKind::Posted && !journal.detail.is_empty() {
+            let from = diverted_from(&journal.detail);
+            if let Some(suspect) = self.suspect(id) {
+                for (_, currency, amount) in names {
+                    *suspect
+                        .taken_in
+                        .entry((from.clone(), currency))
+                        .or_default() += amount;
+                }
+            }
+            return;
+        }
+        if let Some(account) = self.in_account(id) {
+            account.journal.push((kind, booked_us, journal.value_day));
+            for (address, currency, amount) in names {
+                *account.net.entry((address, currency)).or_default() += amount;
+            }
+        }
+    }
+
+    fn suspect(&mut self, id: EntryId) -> Option<&mut Suspect> {
+        if !self.buckets.contains(&Tally::bucket(id)) {
+            return None;
+        }
+        if self.entries.len() >= SUSPECTS_MAX && !self.entries.contains_key(&id) {
+            self.left_out += 1;
+            return None;
+        }
+        Some(self.entries.entry(id).or_default())
+    }
+
+    fn in_account(&mut self, id: EntryId) -> Option<&mut InAccount> {
+        let (account, entity) = (self.account.clone(), self.head.entity.clone());
+        let account = self.suspect(id)?.accounts.entry(account).or_default();
+        account.entity = entity;
+        Some(account)
+    }
+
+    /// All rows of all accounts were shown.
+    pub fn verdict(self) -> Verdict {
+        let mut verdict = Verdict::default();
+        for (id, suspect) in &self.entries {
+            suspect.judge(*id, &self.entries, &mut verdict);
+        }
+        if self.left_out > 0 {
+            let message = format!(
+                "{} more rows of suspected entries were not looked at",
+                self.left_out
+            );
+            verdict
+                .findings
+                .add(FindingKind::Unchecked, "", b"", message);
+        }
+        verdict
+    }
+}
+
+impl Suspect {
+    fn judge(&self, id: EntryId, all: &BTreeMap<EntryId, Self>, verdict: &mut Verdict) {
+        let key = rows::entry_key(id);
+        let mut accepted = self
+            .decided
+            .iter()
+            .filter(|(_, row)| row.decision.as_known() == Some(Decision::Accepted));
+        let Some((home, row)) = accepted.next() else {
+            return self.judge_undecided(id, verdict);
+        };
+        if let Some((other, _)) = accepted.next() {
+            // Ids are unique at a home, not over all: two clients may have chosen the same.
+            let message = format!(
+                "entry {id} was decided by {home} and by {other}: their legs cannot be told apart"
+            );
+            verdict
+                .findings
+                .add(FindingKind::Unchecked, home, &key, message);
+            return;
+        }
+        self.judge_links(id, home, row, all, verdict);
+        let mut expected: BTreeMap<&str, BTreeMap<(String, String), i128>> = BTreeMap::new();
+        for leg in &row.legs {
+            let address = (leg.address.clone(), leg.currency.clone());
+            *expected
+                .entry(&leg.account)
+                .or_default()
+                .entry(address)
+                .or_default() += i128::from(leg.amount_minor);
+        }
+        let nothing = InAccount::default();
+        let mut in_flight = false;
+        for (account, legs) in &expected {
+            let found = self.accounts.get(*account).unwrap_or(&nothing);
+            if *account == home {
+                let booked = [(JournalKind::Posted, row.booked_us, row.value_day)];
+                if found.journal != booked {
+                    let message = format!(
+                        "entry {id} was decided at {}, the account's journal has it at {:?}",
+                        row.booked_us,
+                        found
+                            .journal
+                            .iter()
+                            .map(|(_, booked_us, _)| booked_us)
+                            .collect::<Vec<_>>()
+                    );
+                    verdict
+                        .findings
+                        .add(FindingKind::EntryWrong, account, &key, message);
+                }
+                compare(id, account, legs, &found.net, verdict);
+                continue;
+            }
+            found.judge_marker(id, account, verdict);
+            let marker = found.marker.as_ref();
+            if marker.is_none_or(|marker| marker.reserved) {
+                in_flight = true;
+                add_unapplied(found, legs, &found.net, verdict);
+                compare(
+                    id,
+                    account,
+                    &BTreeMap::new(),
+                    &without_reservation(found),
+                    verdict,
+                );
+            } else if marker.is_some_and(|marker| marker.diverted) {
+                in_flight |= self.judge_diverted(id, account, found, legs, verdict);
+            } else {
+                compare(id, account, legs, &found.net, verdict);
+            }
+        }
+        for (account, found) in self
+            .accounts
+            .iter()
+            .filter(|(account, _)| !expected.contains_key(account.as_str()))
+        {
+            compare(id, account, &BTreeMap::new(), &found.net, verdict);
+        }
+        verdict.in_flight += u64::from(in_flight);
+    }
+
+    /// Nobody accepted it: all that may stand is a reservation that waits.
+    fn judge_undecided(&self, id: EntryId, verdict: &mut Verdict) {
+        for (account, found) in &self.accounts {
+            found.judge_marker(id, account, verdict);
+            if found.marker.as_ref().is_some_and(|marker| marker.reserved) {
+                verdict.reserved += 1;
+                compare(
+                    id,
+                    account,
+                    &BTreeMap::new(),
+                    &without_reservation(found),
+                    verdict,
+                );
+            } else {
+                compare(id, account, &BTreeMap::new(), &found.net, verdict);
+            }
+        }
+        if !self.taken_in.is_empty() {
+            let message = format!("suspense took in legs of entry {id}, which nobody decided");
+            verdict
+                .findings
+                .add(FindingKind::LegWrong, "", &rows::entry_key(id), message);
+        }
+    }
+
+    fn judge_links(
+        &self,
+        id: EntryId,
+        home: &str,
+        row: &EntryRow,
+        all: &BTreeMap<EntryId, Self>,
+        verdict: &mut Verdict,
+    ) {
+        let at_home = |other: &Self| {
+            other
+                .decided
+                .iter()
+                .find(|(account, _)| account == home)
+                .map(|(_, row)| row.clone())
+        };
+        if let Some(reversed) = EntryId::from_slice(&row.reverses)
+            && let Some(other) = all.get(&reversed).and_then(at_home)
+            && other.reversed_by != id.0
+        {
+            let message = format!("entry {id} reverses {reversed}, which does not know it");
+            verdict
+                .findings
+                .add(FindingKind::EntryWrong, home, &rows::entry_key(id), message);
+        }
+        if let Some(by) = EntryId::from_slice(&row.reversed_by)
+            && let Some(other) = all.get(&by).and_then(at_home)
+            && other.reverses != id.0
+        {
+            let message = format!("entry {id} says that {by} reversed it, which does not know it");
+            verdict
+                .findings
+                .add(FindingKind::EntryWrong, home, &rows::entry_key(id), message);
+        }
+    }
+
+    /// The account could not take its legs: suspense has them, or will.
+    fn judge_diverted(
+        &self,
+        id: EntryId,
+        account: &str,
+        found: &InAccount,
+        legs: &BTreeMap<(String, String), i128>,
+        verdict: &mut Verdict,
+    ) -> bool {
+        compare(id, account, &BTreeMap::new(), &found.net, verdict);
+        let mut by_currency: BTreeMap<&str, i128> = BTreeMap::new();
+        for ((_, currency), amount) in legs {
+            *by_currency.entry(currency).or_default() += amount;
+        }
+        let taken = |currency: &str| {
+            self.taken_in
+                .get(&(account.to_owned(), currency.to_owned()))
+        };
+        if by_currency.keys().all(|currency| taken(currency).is_none()) {
+            add_unapplied(found, legs, &BTreeMap::new(), verdict);
+            return true;
+        }
+        for (currency, amount) in by_currency {
+            let found = taken(currency).copied().unwrap_or(0);
+            if found != amount {
+                let message = format!(
+                    "entry {id}: suspense took in {found} {currency} for it, decided were {amount}"
+                );
+                verdict.findings.add(
+                    FindingKind::LegWrong,
+                    account,
+                    &rows::marker_key(id),
+                    message,
+                );
+            }
+        }
+        false
+    }
+}
+
+impl InAccount {
+    /// The marker and the journal must tell the same.
+    fn judge_marker(&self, id: EntryId, account: &str, verdict: &mut Verdict) {
+        let mut told: Vec<(JournalKind, i64)> = Vec::new();
+        if let Some(marker) = &self.marker {
+            if marker.reserved_us != 0 {
+                told.push((JournalKind::Reserved, marker.reserved_us));
+            }
+            if marker.diverted {
+                told.push((JournalKind::Diverted, marker.booked_us));
+            } else if marker.released {
+                told.push((JournalKind::ReservationReleased, marker.booked_us));
+            } else if !marker.reserved {
+                told.push((JournalKind::Posted, marker.booked_us));
+            }
+        }
+        let found: Vec<(JournalKind, i64)> = self
+            .journal
+            .iter()
+            .map(|(kind, booked_us, _)| (*kind, *booked_us))
+            .collect();
+        if told != found {
+            let message = format!("the marker of entry {id} tells {told:?}, the journal {found:?}");
+            verdict.findings.add(
+                FindingKind::EntryWrong,
+                account,
+                &rows::marker_key(id),
+                message,
+            );
+        }
+    }
+}
+
+/// The net movement without what is reserved: it left its address for the reserved one.
+fn without_reservation(found: &InAccount) -> BTreeMap<(String, String), i128> {
+    let mut by_currency: BTreeMap<(String, String), i128> = BTreeMap::new();
+    for ((_, currency), amount) in &found.net {
+        *by_currency
+            .entry((String::new(), currency.clone()))
+            .or_default() += amount;
+    }
+    by_currency
+}
+
+fn compare(
+    id: EntryId,
+    account: &str,
+    expected: &BTreeMap<(String, String), i128>,
+    found: &BTreeMap<(String, String), i128>,
+    verdict: &mut Verdict,
+) {
+    let places: BTreeSet<&(String, String)> = expected.keys().chain(found.keys()).collect();
+    for place in places {
+        let decided = expected.get(place).copied().unwrap_or(0);
+        let done = found.get(place).copied().unwrap_or(0);
+        if decided == done {
+            continue;
+        }
+        let (address, currency) = place;
+        let kind = if done == 0 {
+            FindingKind::LegMissing
+        } else {
+            FindingKind::LegWrong
+        };
+        let message = format!(
+            "entry {id}: {decided} {currency} were decided for {address}, {done} were posted"
+        );
+        verdict
+            .findings
+            .add(kind, account, &rows::marker_key(id), message);
+    }
+}
+
+/// Adds what the legs would still move beyond what is there.
+fn add_unapplied(
+    found: &InAccount,
+    legs: &BTreeMap<(String, String), i128>,
+    net: &BTreeMap<(String, String), i128>,
+    verdict: &mut Verdict,
+) {
+    let entity = if found.entity.is_empty() {
+        crate::types::DEFAULT_ENTITY
+    } else {
+        &found.entity
+    };
+    let mut add = |currency: &str, amount: i128| {
+        *verdict
+            .unapplied
+            .entry((entity.to_owned(), currency.to_owned()))
+            .or_default() += amount;
+    };
+    for ((_, currency), amount) in legs {
+        add(currency, *amount);
+    }
+    for ((_, currency), amount) in net {
+        add(currency, -*amount);
+    }
+}
+
+fn id_of(key: &[u8]) -> Option<EntryId> {
+    EntryId::from_slice(key.get(1..)?)
+}
+
+/// The account in the detail of a journal row of a suspense account.
+fn diverted_from(detail: &str) -> String {
+    let detail: serde_json::Value = serde_json::from_str(detail).unwrap_or_default();
+    detail
+        .get("diverted_from")
+        .and_then(|from| from.as_str())
+        .unwrap_or_default()
+        .to_owned()
+}

@@ -1,0 +1,100 @@
+//! How the ledger starts, what runs beside its calls, and how it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use connectrpc::Router;
+use lombard_contracts::bank::ledger::v1::LedgerServiceExt;
+use lombard_service::{Failure, Host, Running, ServiceContext};
+use lombard_store::StoreError;
+use lombard_telemetry::Event;
+use tokio::sync::Mutex;
+
+use super::Ledger;
+use super::metrics::{LeftUndone, Metrics, Resumed};
+use crate::coordinator::Coordinator;
+use crate::options::Options;
+
+/// The service's name: of its section, keyspace and metrics.
+pub const NAME: &str = "ledger";
+
+/// Between two looks of the coordinator and the sweeper.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Starts the ledger: its calls, the coordinator that finishes what a crash
+/// left, the sweeper that books expiries.
+///
+/// # Errors
+/// Its options are wrong, or the store failed.
+pub async fn start(context: ServiceContext) -> Result<Running, Failure> {
+    let options: Options = context.options()?;
+    options.validate()?;
+    let keyspace = context.store.keyspace(NAME).await?;
+    let metrics = Metrics::new(&context.registry);
+    let reservation_timeout_us =
+        i64::try_from(options.reservation_timeout_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let ledger = Ledger::measured(keyspace.clone(), context.host.clone(), options, metrics);
+    let flow = ledger.flow().clone();
+    let coordinator = Coordinator::open(
+        keyspace,
+        flow,
+        ledger.in_flight().clone(),
+        reservation_timeout_us,
+    )
+    .await?;
+    let coordinator = Arc::new(Mutex::new(coordinator));
+
+    let (host, carrying, beside) = (context.host.clone(), coordinator.clone(), ledger.clone());
+    context
+        .host
+        .tasks()
+        .spawn("ledger coordinator", async move {
+            every_pause(&host, || carry(&beside, &carrying)).await;
+        });
+    let (host, beside) = (context.host.clone(), ledger.clone());
+    context.host.tasks().spawn("ledger sweeper", async move {
+        if let Err(error) = beside.sweeper.scan().await {
+            LeftUndone {
+                what: "looking for holds",
+                error: &error,
+            }
+            .emit(&beside.metrics);
+        }
+        every_pause(&host, || sweep(&beside)).await;
+    });
+
+    let last = ledger.clone();
+    let router = Arc::new(ledger).register(Router::new());
+    // What calls left behind is finished before the process ends.
+    Ok(Running::new(router).on_drain(move || async move { carry(&last, &coordinator).await }))
+}
+
+async fn every_pause<F: Future<Output = ()>>(host: &Host, mut work: impl FnMut() -> F) {
+    let mut stop = host.shutdown().subscribe();
+    loop {
+        work().await;
+        tokio::select! {
+            () = host.sleep(PAUSE) => {}
+            _ = stop.wait_for(|requested| *requested) => return,
+        }
+    }
+}
+
+async fn carry(ledger: &Ledger, coordinator: &Mutex<Coordinator>) {
+    match coordinator.lock().await.pass(ledger.now_us()).await {
+        Ok(pass) => Resumed { pass: &pass }.emit(&ledger.metrics),
+        Err(error) => report(ledger, "carrying entries", &error),
+    }
+    let (in_flight, orphaned) = ledger.in_flight().counts();
+    ledger.metrics.at(in_flight, orphaned);
+}
+
+async fn sweep(ledger: &Ledger) {
+    if let Err(error) = ledger.sweeper.sweep(ledger.now_us()).await {
+        report(ledger, "expiring holds", &error);
+    }
+}
+
+fn report(ledger: &Ledger, what: &'static str, error: &StoreError) {
+    LeftUndone { what, error }.emit(&ledger.metrics);
+}
