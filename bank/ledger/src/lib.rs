@@ -24,3 +24,6 @@ pub mod service;
 pub mod sweeper;
 pub mod types;
 pub mod value_axis;
+
+pub use options::Options;
+pub use service::{Ledger, NAME, start};
