@@ -17,6 +17,7 @@
 mod combine;
 pub mod conformance;
 mod counters;
+pub mod embedded;
 mod error;
 mod fetch;
 pub mod limits;

@@ -1,0 +1,130 @@
+//! The checkpoint: writes what was committed since the last one into the
+//! index, sorted, while commits go on.
+//!
+//! 1. Note the log's position P. Every commit up to P marked its partition
+//!    dirty before it had its position, so the dirty lists have them all.
+//! 2. Freeze partition by partition, each in no time: its rows, with its
+//!    version. Commits behind P may be among them; that is no harm.
+//! 3. Wait until all of it is durable: the index must never know more than the log.
+//! 4. Ingest into the index: all of a keyspace or nothing, durably.
+//! 5. Write P into the manifest. Let go of the memory.
+//!
+//! After a crash the log is replayed from P of the last finished step 5. What
+//! a partition's version in the index covers already is left out, so it does
+//! not matter in which step it crashed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::error::StoreError;
+use crate::port::KeyspaceId;
+
+use super::clock;
+use super::core::{Core, Tables};
+use super::memtable::{Before, Slot};
+
+/// Pause before a failed checkpoint is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// What is frozen and must reach the index.
+pub(super) struct Frozen {
+    slots: Vec<Arc<Slot>>,
+    position: u64,
+}
+
+/// Freezes what was committed. `position` was the log's before this was called.
+pub(super) fn freeze(tables: &Tables, position: u64) -> Frozen {
+    let mut slots = tables.memtable.freeze();
+    slots.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    Frozen { slots, position }
+}
+
+/// Writes it to the index. All of it must be durable in the log.
+pub(super) fn write(tables: &Tables, frozen: &Frozen) -> Result<(), StoreError> {
+    let started = clock::now();
+    let mut rows = 0;
+    for slots in frozen.slots.chunk_by(|a, b| a.id.keyspace == b.id.keyspace) {
+        let keyspace = slots.first().map_or(KeyspaceId(0), |slot| slot.id.keyspace);
+        count_superseded(tables, slots)?;
+        rows += tables
+            .stored
+            .index
+            .ingest(keyspace, slots, tables.options.inline_bytes_max)?;
+    }
+    tables
+        .catalog
+        .checkpoint(frozen.position, &tables.stored.segments)?;
+    let figures = &tables.figures;
+    figures.checkpoints.fetch_add(1, Ordering::Relaxed);
+    figures.checkpoint_rows.fetch_add(rows, Ordering::Relaxed);
+    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    figures
+        .longest_checkpoint_ms
+        .fetch_max(took_ms, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Lets go of the memory.
+pub(super) fn thaw(tables: &Tables, frozen: Frozen) {
+    tables.memtable.thaw(frozen.slots);
+}
+
+/// Asks the index about rows that were overwritten without having been read.
+fn count_superseded(tables: &Tables, slots: &[Arc<Slot>]) -> Result<(), StoreError> {
+    for slot in slots {
+        let Some(frozen) = slot.state.lock().frozen.clone() else {
+            continue;
+        };
+        for (key, cell) in &frozen.rows {
+            if cell.before == Before::Unknown
+                && let Some(entry) = tables.stored.index.get(&slot.id, key)?
+            {
+                tables.count_dead(entry.place);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes checkpoints until the log closes.
+pub(super) fn run(core: &Arc<Core>) {
+    let interval = match core.tables.options.checkpoint_interval_ms {
+        0 => Duration::MAX,
+        ms => Duration::from_millis(ms),
+    };
+    let mut seen = 0;
+    loop {
+        core.checkpoint_wanted.wait(seen, interval);
+        seen = core.checkpoint_wanted.count();
+        if core.log.is_closing() {
+            return;
+        }
+        core.checkpoint_asked.store(false, Ordering::Relaxed);
+        if core.tables.memtable.active_bytes() == 0 {
+            continue;
+        }
+        let position = core.log.position();
+        let frozen = freeze(&core.tables, position);
+        // Everything that was frozen was sequenced before now.
+        let newest = core.log.position();
+        if futures::executor::block_on(core.log.durability.wait(newest)).is_err() {
+            // The log has ended. What is frozen is replayed at the next start.
+            return;
+        }
+        while let Err(error) = write(&core.tables, &frozen) {
+            core.tables
+                .figures
+                .checkpoints_failed
+                .fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%error, "a checkpoint failed and will be tried again");
+            core.checkpoint_wanted
+                .wait(core.checkpoint_wanted.count(), RETRY_PAUSE);
+            if core.log.is_closing() {
+                return;
+            }
+        }
+        thaw(&core.tables, frozen);
+        core.memory_freed.raise();
+    }
+}

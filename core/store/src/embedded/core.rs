@@ -1,0 +1,290 @@
+//! What the engine's callers and its threads share: reading, and sequencing
+//! commits.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::StoreError;
+use crate::port::{PartitionId, Position, Verdict, Version};
+use crate::rows::{Change, Changes, Rows};
+
+use super::catalog::Catalog;
+use super::figures::Figures;
+use super::log::{Appended, Log};
+use super::memtable::{Before, Cell, Memtable, Slot, SlotState};
+use super::options::EmbeddedOptions;
+use super::record::{Draft, ROW_HEADER_BYTES, commit_bytes};
+use super::segment::Place;
+use super::view::{Seen, Stored, View};
+
+/// Records are encoded in pieces of memory of this size; the memtable's rows point into them.
+const ENCODE_BYTES: usize = 128 << 10;
+
+thread_local! {
+    static ENCODE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// What a store has beside its log's head: memory, index, segments, manifest.
+pub(super) struct Tables {
+    pub(super) options: EmbeddedOptions,
+    pub(super) memtable: Memtable,
+    pub(super) stored: Stored,
+    pub(super) catalog: Catalog,
+    pub(super) figures: Arc<Figures>,
+}
+
+/// An open store.
+pub(super) struct Core {
+    pub(super) tables: Tables,
+    pub(super) log: Arc<Log>,
+    /// Wakes the checkpoint's thread.
+    pub(super) checkpoint_wanted: Signal,
+    /// A checkpoint was asked for and has not begun.
+    pub(super) checkpoint_asked: AtomicBool,
+    /// Wakes who waits for memory.
+    pub(super) memory_freed: Signal,
+}
+
+/// A flag that threads wait for.
+#[derive(Default)]
+pub(super) struct Signal {
+    raised: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Signal {
+    /// Wakes everyone who waits.
+    pub(super) fn raise(&self) {
+        *self.raised.lock() += 1;
+        self.changed.notify_all();
+    }
+
+    /// How often it was raised.
+    pub(super) fn count(&self) -> u64 {
+        *self.raised.lock()
+    }
+
+    /// Waits until it was raised more often than `seen`, at most this long. False: it was not.
+    pub(super) fn wait(&self, seen: u64, at_most: Duration) -> bool {
+        let mut raised = self.raised.lock();
+        if *raised == seen {
+            self.changed.wait_for(&mut raised, at_most);
+        }
+        *raised != seen
+    }
+}
+
+impl Tables {
+    /// Notes that what stands there is superseded.
+    pub(super) fn count_dead(&self, place: Place) {
+        if let Some(segment) = self.stored.segments.get(place.segment) {
+            segment.add_dead(place.len);
+        }
+    }
+}
+
+impl Core {
+    /// See [`crate::LocalEngine::update`].
+    pub(super) fn update(
+        &self,
+        partition: &PartitionId,
+        run: &mut dyn FnMut(&mut Rows<'_>) -> Verdict,
+    ) -> Result<Position, StoreError> {
+        self.wait_for_memory()?;
+        let slot = self.tables.memtable.slot(partition);
+        let mut state = slot.state.lock();
+        self.load(&slot, &mut state)?;
+        let view = View::new(&self.tables.stored, &slot, &state);
+        let verdict = run(&mut Rows::new(&view));
+        match verdict {
+            Verdict::Commit(changes) if !changes.is_empty() => {
+                let seen = view.into_seen();
+                self.sequence(&slot, &mut state, &changes, &seen)
+            }
+            // What the function saw came from commits up to the partition's last one.
+            Verdict::Commit(_) | Verdict::Leave => Ok(Position(state.position)),
+        }
+    }
+
+    /// Commits if the version is still `expected`.
+    pub(super) fn commit(
+        &self,
+        partition: &PartitionId,
+        expected: Version,
+        changes: &Changes,
+    ) -> Result<Option<Position>, StoreError> {
+        self.wait_for_memory()?;
+        let slot = self.tables.memtable.slot(partition);
+        let mut state = slot.state.lock();
+        self.load(&slot, &mut state)?;
+        if state.version != Some(expected.0) {
+            return Ok(None);
+        }
+        if changes.is_empty() {
+            return Ok(Some(Position(state.position)));
+        }
+        let seen = View::new(&self.tables.stored, &slot, &state).into_seen();
+        self.sequence(&slot, &mut state, changes, &seen).map(Some)
+    }
+
+    /// See [`crate::LocalEngine::read`].
+    pub(super) fn read(
+        &self,
+        partition: &PartitionId,
+        run: &mut dyn FnMut(&Rows<'_>),
+    ) -> Result<Position, StoreError> {
+        let slot = self.tables.memtable.slot(partition);
+        let mut state = slot.state.lock();
+        self.load(&slot, &mut state)?;
+        let view = View::new(&self.tables.stored, &slot, &state);
+        run(&Rows::new(&view));
+        Ok(Position(state.position))
+    }
+
+    /// The partition's version, from the index if it is not at hand.
+    fn load(&self, slot: &Slot, state: &mut SlotState) -> Result<(), StoreError> {
+        if state.version.is_none() {
+            state.version = Some(
+                self.tables
+                    .stored
+                    .index
+                    .version(&slot.id)?
+                    .unwrap_or_default(),
+            );
+        }
+        Ok(())
+    }
+
+    fn sequence(
+        &self,
+        slot: &Arc<Slot>,
+        state: &mut SlotState,
+        changes: &Changes,
+        seen: &Seen,
+    ) -> Result<Position, StoreError> {
+        let version = state.version.unwrap_or_default() + 1;
+        let draft = encode(&slot.id, version, changes);
+        // Before the commit has its place: see `checkpoint`.
+        self.tables.memtable.mark_dirty(slot, state);
+        let appended = self.log.append(draft)?;
+        state.version = Some(version);
+        state.position = appended.position;
+        self.put_rows(slot, state, changes, seen, &appended);
+        Figures::add(&self.tables.figures.commits, 1);
+        Figures::add(
+            &self.tables.figures.committed_rows,
+            changes.rows.len() as u64,
+        );
+        if self.tables.memtable.active_bytes() > self.tables.options.checkpoint_bytes {
+            self.want_checkpoint();
+        }
+        Ok(Position(appended.position))
+    }
+
+    /// Puts the rows of a sequenced commit into memory. They are pieces of the
+    /// record, so that what the caller gave is not held on to.
+    fn put_rows(
+        &self,
+        slot: &Slot,
+        state: &mut SlotState,
+        changes: &Changes,
+        seen: &Seen,
+        appended: &Appended,
+    ) {
+        let record = &appended.bytes;
+        let mut at = super::record::HEADER_BYTES + slot.id.key.len();
+        for (key, change) in &changes.rows {
+            let value = change.value();
+            let key_at = at + ROW_HEADER_BYTES;
+            let value_at = key_at + key.len();
+            let end = value_at + value.map_or(0, bytes::Bytes::len);
+            // A record is shorter than its segment, whose offsets fit in 32 bits.
+            let place = Place {
+                segment: appended.segment.number,
+                offset: appended.offset + at as u32,
+                len: (end - at) as u32,
+            };
+            let cell = Cell {
+                value: value.map(|_| record.slice(value_at..end)),
+                place,
+                before: self.before(state, key, change, seen),
+            };
+            let replaced = self
+                .tables
+                .memtable
+                .put(state, record.slice(key_at..value_at), cell);
+            if let Some(replaced) = replaced {
+                self.tables.count_dead(replaced.place);
+            }
+            at = end;
+        }
+    }
+
+    /// What a row was before this change; if that stands in the log, it is dead now.
+    fn before(&self, state: &SlotState, key: &[u8], change: &Change, seen: &Seen) -> Before {
+        if matches!(change, Change::Event(_)) {
+            // Written once: there was nothing.
+            return Before::Counted;
+        }
+        if let Some(active) = state.active.get(key) {
+            return active.before;
+        }
+        if let Some(frozen) = state
+            .frozen
+            .as_ref()
+            .and_then(|frozen| frozen.rows.get(key))
+        {
+            self.tables.count_dead(frozen.place);
+            return Before::Counted;
+        }
+        match seen.get(key) {
+            Some(place) => {
+                if let Some(place) = place {
+                    self.tables.count_dead(place);
+                }
+                Before::Counted
+            }
+            None => Before::Unknown,
+        }
+    }
+
+    /// Holds back who wants to write when memory is full of rows that no checkpoint has written yet.
+    fn wait_for_memory(&self) -> Result<(), StoreError> {
+        if self.tables.memtable.bytes() <= self.tables.options.memtable_bytes_max {
+            return Ok(());
+        }
+        let seen = self.memory_freed.count();
+        self.want_checkpoint();
+        let patience = Duration::from_millis(self.tables.options.wait_for_room_ms);
+        if self.tables.memtable.bytes() <= self.tables.options.memtable_bytes_max
+            || self.memory_freed.wait(seen, patience)
+        {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable(
+            "memory is full of rows that the index has not taken yet".into(),
+        ))
+    }
+
+    /// Asks for a checkpoint, if none was asked for since the last one began.
+    fn want_checkpoint(&self) {
+        if !self.checkpoint_asked.swap(true, Ordering::Relaxed) {
+            self.checkpoint_wanted.raise();
+        }
+    }
+}
+
+fn encode(partition: &PartitionId, version: u64, changes: &Changes) -> Draft {
+    let needed = commit_bytes(&partition.key, changes);
+    ENCODE.with_borrow_mut(|buffer| {
+        if buffer.capacity() < needed {
+            *buffer = BytesMut::with_capacity(needed.max(ENCODE_BYTES));
+        }
+        Draft::commit(buffer, partition, version, changes)
+    })
+}

@@ -1,0 +1,184 @@
+//! The few things that the log asks of a disk, as a port: so that a test can
+//! make any of them fail, tear, or never have happened.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Folders and names.
+pub trait Disk: Send + Sync + 'static {
+    /// Makes a new, empty file, or empties one of that name.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens a file that exists, to read and write.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// The names in a folder, in no order.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>>;
+    /// Gives a file another name, replacing what had it.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file. Whoever has it open can still read it.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes names durable: what was created, renamed and removed in the folder.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Bytes that can still be written there.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
+}
+
+/// An open file.
+pub trait DiskFile: Send + Sync + 'static {
+    /// Bytes in it.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn size(&self) -> io::Result<u64>;
+    /// Writes some of `bytes` there; how many, it says.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Reads some bytes from there; zero at the end.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Makes what was written durable.
+    ///
+    /// # Errors
+    /// The disk's. Nobody knows then what is durable, and asking again does not tell.
+    fn sync_data(&self) -> io::Result<()>;
+}
+
+/// Writes all of it, however many calls that takes.
+pub(super) fn write_all_at(
+    file: &dyn DiskFile,
+    mut bytes: &[u8],
+    mut offset: u64,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                bytes = bytes.get(count..).unwrap_or_default();
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Fills `into`, or as much of it as the file has; how much, it says.
+pub(super) fn read_up_to(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Whether this is what a full disk says.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// The machine's own file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+struct RealFile(fs::File);
+
+impl fmt::Debug for dyn DiskFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DiskFile")
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = fs::File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = fs::File::options().read(true).write(true).open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::File::open(folder)?.sync_all()
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(folder)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+impl DiskFile for RealFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, offset)
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(into, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}

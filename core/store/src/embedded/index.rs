@@ -1,0 +1,349 @@
+//! The index: from row to place in the log, in fjall. It has what stands
+//! behind the last checkpoint, and can be made anew from the log.
+//!
+//! One fjall keyspace for each of ours. Keys in it: `00`, partition: the
+//! partition's version. `01`, partition, `00 00`, row key: a row. A zero byte in
+//! a partition's key is written `00 ff` in the latter, so that rows sort by
+//! partition, then by key.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use fjall::config::{
+    BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
+    PartitioningPolicy, PinningPolicy,
+};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions};
+use parking_lot::RwLock;
+
+use crate::error::StoreError;
+use crate::port::{KeyspaceId, PartitionId};
+use crate::rows::{Direction, RowRange};
+
+use super::memtable::Slot;
+use super::options::EmbeddedOptions;
+use super::segment::Place;
+
+const VERSION: u8 = 0;
+const ROW: u8 = 1;
+const PLACE_BYTES: usize = 12;
+/// Threads that compact the index.
+const COMPACTION_THREADS: usize = 1;
+
+/// The index of one store.
+pub(super) struct Index {
+    database: Database,
+    keyspaces: RwLock<BTreeMap<KeyspaceId, Keyspace>>,
+    folder: PathBuf,
+}
+
+/// What the index has of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) place: Place,
+    /// The value, where it is small.
+    pub(super) inline: Option<Bytes>,
+}
+
+impl Index {
+    /// Opens it, or makes an empty one.
+    pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, StoreError> {
+        let database = Database::builder(folder)
+            .cache_size(options.cache_bytes)
+            .worker_threads(COMPACTION_THREADS)
+            .manual_journal_persist(true)
+            .open()
+            .map_err(|error| unavailable("open", &error))?;
+        Ok(Self {
+            database,
+            keyspaces: RwLock::default(),
+            folder: folder.to_path_buf(),
+        })
+    }
+
+    /// Opens a keyspace of it, or makes it.
+    pub(super) fn add_keyspace(&self, id: KeyspaceId, name: &str) -> Result<(), StoreError> {
+        let keyspace = self
+            .database
+            .keyspace(name, || {
+                // Rows that are not there are looked for all the time (an entry's id is
+                // new): filters on every level, filters and block indexes in memory.
+                KeyspaceCreateOptions::default()
+                    .expect_point_read_hits(false)
+                    .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(
+                        BloomConstructionPolicy::BitsPerKey(10.0),
+                    )))
+                    .filter_block_pinning_policy(PinningPolicy::all(true))
+                    .index_block_pinning_policy(PinningPolicy::all(true))
+                    .filter_block_partitioning_policy(PartitioningPolicy::all(false))
+                    .index_block_partitioning_policy(PartitioningPolicy::all(false))
+                    .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+            })
+            .map_err(|error| unavailable("open a keyspace of", &error))?;
+        self.keyspaces.write().insert(id, keyspace);
+        Ok(())
+    }
+
+    /// The keyspace's part.
+    pub(super) fn keyspace(&self, id: KeyspaceId) -> Result<Keyspace, StoreError> {
+        self.keyspaces
+            .read()
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| StoreError::LimitExceeded(format!("keyspace {} was not opened", id.0)))
+    }
+
+    /// The partition's version; none if it was never written.
+    pub(super) fn version(&self, partition: &PartitionId) -> Result<Option<u64>, StoreError> {
+        let found = self
+            .keyspace(partition.keyspace)?
+            .get(version_key(&partition.key))
+            .map_err(|error| unavailable("read", &error))?;
+        found.map(|value| parse_version(&value)).transpose()
+    }
+
+    /// What it has of a row.
+    pub(super) fn get(
+        &self,
+        partition: &PartitionId,
+        key: &[u8],
+    ) -> Result<Option<Entry>, StoreError> {
+        let found = self
+            .keyspace(partition.keyspace)?
+            .get(row_key(&partition.key, key))
+            .map_err(|error| unavailable("read", &error))?;
+        found.map(|value| Entry::decode(&value)).transpose()
+    }
+
+    /// What it has of a range of rows, in the range's direction.
+    pub(super) fn range(
+        &self,
+        partition: &PartitionId,
+        range: &RowRange,
+    ) -> Result<impl Iterator<Item = Result<(Bytes, Entry), StoreError>> + use<>, StoreError> {
+        let keyspace = self.keyspace(partition.keyspace)?;
+        let prefix = row_key(&partition.key, b"");
+        let skip = prefix.len();
+        let at = |key: &Bytes| row_key(&partition.key, key);
+        let from = match &range.from {
+            Bound::Included(key) => Bound::Included(at(key)),
+            Bound::Excluded(key) => Bound::Excluded(at(key)),
+            Bound::Unbounded => Bound::Included(prefix.clone()),
+        };
+        let to = match &range.to {
+            Bound::Included(key) => Bound::Included(at(key)),
+            Bound::Excluded(key) => Bound::Excluded(at(key)),
+            Bound::Unbounded => {
+                // Behind all rows of the partition: its keys end 00 00, this ends 00 01.
+                let mut end = prefix;
+                if let Some(last) = end.last_mut() {
+                    *last = 1;
+                }
+                Bound::Excluded(end)
+            }
+        };
+        let mut rows = keyspace.range::<Vec<u8>, _>((from, to));
+        let descending = range.direction == Direction::Descending;
+        Ok(std::iter::from_fn(move || {
+            let next = if descending {
+                rows.next_back()
+            } else {
+                rows.next()
+            }?;
+            Some(match next.into_inner() {
+                Ok((key, value)) => Entry::decode(&value).map(|entry| {
+                    (
+                        Bytes::copy_from_slice(key.get(skip..).unwrap_or_default()),
+                        entry,
+                    )
+                }),
+                Err(error) => Err(unavailable("read", &error)),
+            })
+        }))
+    }
+
+    /// Keys of partitions of a keyspace, in order, behind `after`.
+    pub(super) fn partitions(
+        &self,
+        keyspace: KeyspaceId,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let from = match after {
+            Some(key) => Bound::Excluded(version_key(key)),
+            None => Bound::Included(vec![VERSION]),
+        };
+        self.keyspace(keyspace)?
+            .range((from, Bound::Excluded(vec![ROW])))
+            .take(limit)
+            .map(|next| match next.key() {
+                Ok(key) => Ok(Bytes::copy_from_slice(key.get(1..).unwrap_or_default())),
+                Err(error) => Err(unavailable("read", &error)),
+            })
+            .collect()
+    }
+
+    /// Writes the frozen rows of these slots, all of one keyspace, sorted by partition.
+    /// It is all there afterwards, durably, or nothing is.
+    pub(super) fn ingest(
+        &self,
+        keyspace: KeyspaceId,
+        slots: &[std::sync::Arc<Slot>],
+        inline_max: usize,
+    ) -> Result<u64, StoreError> {
+        let failed = |error: fjall::Error| unavailable("write", &error);
+        let keyspace = self.keyspace(keyspace)?;
+        let mut ingestion = keyspace.start_ingestion().map_err(failed)?;
+        let frozen: Vec<_> = slots
+            .iter()
+            .filter_map(|slot| Some((slot, slot.state.lock().frozen.clone()?)))
+            .collect();
+        for (slot, frozen) in &frozen {
+            ingestion
+                .write(version_key(&slot.id.key), frozen.version.to_le_bytes())
+                .map_err(failed)?;
+        }
+        let mut rows = 0;
+        let mut value = Vec::new();
+        for (slot, frozen) in &frozen {
+            let mut row = row_key(&slot.id.key, b"");
+            let prefix = row.len();
+            for (key, cell) in &frozen.rows {
+                row.truncate(prefix);
+                row.extend_from_slice(key);
+                match &cell.value {
+                    Some(bytes) => {
+                        value.clear();
+                        let inline = Some(bytes).filter(|bytes| bytes.len() <= inline_max);
+                        encode_entry(&mut value, cell.place, inline);
+                        ingestion
+                            .write(row.as_slice(), value.as_slice())
+                            .map_err(failed)?;
+                    }
+                    None => ingestion.write_tombstone(row.as_slice()).map_err(failed)?,
+                }
+                rows += 1;
+            }
+        }
+        ingestion.finish().map_err(failed)?;
+        Ok(rows)
+    }
+
+    /// Bytes on disk.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.keyspaces
+            .read()
+            .values()
+            .map(Keyspace::disk_space)
+            .sum()
+    }
+
+    /// Where it is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Entry {
+    fn decode(value: &[u8]) -> Result<Self, StoreError> {
+        let u32_at = |at: usize| {
+            value
+                .get(at..at + 4)
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(u32::from_le_bytes)
+        };
+        match (u32_at(0), u32_at(4), u32_at(8), value.get(PLACE_BYTES..)) {
+            (Some(segment), Some(offset), Some(len), Some(rest)) => Ok(Self {
+                place: Place {
+                    segment,
+                    offset,
+                    len,
+                },
+                inline: rest
+                    .split_first()
+                    .map(|(_, value)| Bytes::copy_from_slice(value)),
+            }),
+            _ => Err(StoreError::Damaged(format!(
+                "index entry of {} bytes: too short",
+                value.len()
+            ))),
+        }
+    }
+}
+
+/// The place; then, where the value is small, a zero and the value.
+fn encode_entry(into: &mut Vec<u8>, place: Place, inline: Option<&Bytes>) {
+    into.extend_from_slice(&place.segment.to_le_bytes());
+    into.extend_from_slice(&place.offset.to_le_bytes());
+    into.extend_from_slice(&place.len.to_le_bytes());
+    if let Some(value) = inline {
+        into.push(0);
+        into.extend_from_slice(value);
+    }
+}
+
+fn parse_version(value: &[u8]) -> Result<u64, StoreError> {
+    value
+        .try_into()
+        .map(u64::from_le_bytes)
+        .map_err(|_| StoreError::Damaged("index: a partition's version has a wrong length".into()))
+}
+
+fn version_key(partition: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + partition.len());
+    key.push(VERSION);
+    key.extend_from_slice(partition);
+    key
+}
+
+fn row_key(partition: &[u8], key: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(partition.len() + key.len() + 8);
+    row.push(ROW);
+    for byte in partition {
+        row.push(*byte);
+        if *byte == 0 {
+            row.push(0xff);
+        }
+    }
+    row.extend_from_slice(&[0, 0]);
+    row.extend_from_slice(key);
+    row
+}
+
+fn unavailable(what: &str, error: &fjall::Error) -> StoreError {
+    StoreError::Unavailable(format!("cannot {what} the index: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_keys_sort_by_partition_then_by_key() {
+        let names: [&[u8]; 6] = [b"\0", b"\0\0", b"a", b"a\0", b"a\0b", b"b"];
+        let keys: [&[u8]; 4] = [b"\0", b"\x01", b"m", b"\xff\xff"];
+        let mut all = Vec::new();
+        for name in names {
+            for key in keys {
+                all.push(row_key(name, key));
+            }
+        }
+        assert!(all.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn entries_read_back() {
+        let place = Place {
+            segment: 3,
+            offset: 4,
+            len: 5,
+        };
+        for inline in [None, Some(Bytes::new()), Some(Bytes::from_static(b"xy"))] {
+            let mut value = Vec::new();
+            encode_entry(&mut value, place, inline.as_ref());
+            assert_eq!(Entry::decode(&value).unwrap(), Entry { place, inline });
+        }
+    }
+}

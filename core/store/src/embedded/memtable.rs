@@ -1,0 +1,307 @@
+//! What was written since the last checkpoint, in memory, by partition.
+//!
+//! A partition's slot has the rows that commits put there since the last
+//! freeze (`active`) and those that the running checkpoint writes to the index
+//! (`frozen`). Reads look at active, frozen, index, in this order.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::port::PartitionId;
+
+use super::record::partition_crc;
+use super::segment::Place;
+
+/// Shards of the partitions' map. Each is locked for the time of one look-up only.
+const SHARDS: usize = 256;
+/// Memory that a row takes beside its bytes in the log: its cell, and its part of the tree.
+const ROW_OVERHEAD_BYTES: usize = 120;
+
+/// A row that was written since the last checkpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Cell {
+    /// None: it was deleted.
+    pub(super) value: Option<Bytes>,
+    pub(super) place: Place,
+    /// What it superseded, which may stand in the index.
+    pub(super) before: Before,
+}
+
+/// What a row was before the cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nobody looked.
+    Unknown,
+    /// What it was is known, and was counted as dead if it stood anywhere.
+    Counted,
+}
+
+/// Rows of one partition.
+pub(super) type Table = BTreeMap<Bytes, Cell>;
+
+/// A partition in memory.
+pub(super) struct Slot {
+    pub(super) id: PartitionId,
+    /// What its rows' checksums begin with.
+    pub(super) crc: u32,
+    pub(super) state: Mutex<SlotState>,
+}
+
+/// What is known of a partition.
+#[derive(Default)]
+pub(super) struct SlotState {
+    /// Of the last sequenced commit; none before it was looked up.
+    pub(super) version: Option<u64>,
+    /// Where the last sequenced commit ends in the log; zero: it is in the index already.
+    pub(super) position: u64,
+    pub(super) active: Table,
+    /// With the version that they make.
+    pub(super) frozen: Option<Arc<Frozen>>,
+    /// It stands in its shard's dirty list.
+    dirty: bool,
+}
+
+/// What a checkpoint writes of one partition.
+pub(super) struct Frozen {
+    pub(super) version: u64,
+    pub(super) rows: Table,
+}
+
+/// All partitions in memory.
+pub(super) struct Memtable {
+    shards: Vec<Shard>,
+    hasher: RandomState,
+    active_bytes: AtomicUsize,
+    frozen_bytes: AtomicUsize,
+    idle_per_shard_max: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    slots: Mutex<HashMap<Hashed, Arc<Slot>, Pass>>,
+    dirty: Mutex<Vec<Arc<Slot>>>,
+}
+
+/// A partition with its hash, so that it is hashed once.
+struct Hashed {
+    hash: u64,
+    id: PartitionId,
+}
+
+impl PartialEq for Hashed {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.id == other.id
+    }
+}
+
+impl Eq for Hashed {}
+
+impl Hash for Hashed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Passes on the hash that [`Hashed`] has.
+#[derive(Default, Clone)]
+struct Pass(u64);
+
+impl BuildHasher for Pass {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        Self(0)
+    }
+}
+
+impl Hasher for Pass {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {}
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+impl Memtable {
+    /// An empty one, that keeps about so many idle partitions at hand.
+    pub(super) fn new(partitions_idle_max: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            hasher: RandomState::new(),
+            active_bytes: AtomicUsize::new(0),
+            frozen_bytes: AtomicUsize::new(0),
+            idle_per_shard_max: partitions_idle_max / SHARDS,
+        }
+    }
+
+    /// The partition's slot, made where there is none.
+    pub(super) fn slot(&self, id: &PartitionId) -> Arc<Slot> {
+        let hash = self.hasher.hash_one(id);
+        let hashed = Hashed {
+            hash,
+            id: id.clone(),
+        };
+        let mut slots = self.shard(hash).slots.lock();
+        if let Some(slot) = slots.get(&hashed) {
+            return slot.clone();
+        }
+        if slots.len() > 2 * self.idle_per_shard_max + 16 {
+            drop_idle(&mut slots, self.idle_per_shard_max);
+        }
+        let slot = Arc::new(Slot {
+            // A copy of its own: the caller's may be a piece of something large.
+            id: PartitionId {
+                keyspace: id.keyspace,
+                key: Bytes::copy_from_slice(&id.key),
+            },
+            crc: partition_crc(id),
+            state: Mutex::default(),
+        });
+        let key = Hashed {
+            hash,
+            id: slot.id.clone(),
+        };
+        slots.insert(key, slot.clone());
+        slot
+    }
+
+    fn shard(&self, hash: u64) -> &Shard {
+        // The high bits: the map inside takes the low ones. There are SHARDS of them.
+        &self.shards[(hash >> 56) as usize % SHARDS]
+    }
+
+    /// Notes, before its commit is sequenced, that the slot will have rows to write.
+    pub(super) fn mark_dirty(&self, slot: &Arc<Slot>, state: &mut SlotState) {
+        if !state.dirty {
+            state.dirty = true;
+            let hash = self.hasher.hash_one(&slot.id);
+            self.shard(hash).dirty.lock().push(slot.clone());
+        }
+    }
+
+    /// Puts a row there; gives the cell that it replaced.
+    pub(super) fn put(&self, state: &mut SlotState, key: Bytes, cell: Cell) -> Option<Cell> {
+        let mut bytes = cell.place.len as usize;
+        let replaced = match state.active.entry(key) {
+            std::collections::btree_map::Entry::Occupied(mut entry) => Some(entry.insert(cell)),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                bytes += ROW_OVERHEAD_BYTES;
+                entry.insert(cell);
+                None
+            }
+        };
+        self.active_bytes.fetch_add(bytes, Ordering::Relaxed);
+        replaced
+    }
+
+    /// Freezes all rows that are there now; the slots that have some. Commits
+    /// go on into the active tables. What was frozen before must be thawed.
+    pub(super) fn freeze(&self) -> Vec<Arc<Slot>> {
+        let before = self.active_bytes.load(Ordering::Relaxed);
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let dirty = std::mem::take(&mut *shard.dirty.lock());
+            for slot in dirty {
+                let mut state = slot.state.lock();
+                state.dirty = false;
+                if state.active.is_empty() {
+                    continue;
+                }
+                let frozen = Frozen {
+                    version: state.version.unwrap_or_default(),
+                    rows: std::mem::take(&mut state.active),
+                };
+                state.frozen = Some(Arc::new(frozen));
+                drop(state);
+                all.push(slot);
+            }
+        }
+        // Rows that came in meanwhile may be counted on either side; the next freeze evens it out.
+        self.active_bytes.fetch_sub(before, Ordering::Relaxed);
+        self.frozen_bytes.store(before, Ordering::Relaxed);
+        all
+    }
+
+    /// The frozen rows are in the index: memory lets go of them.
+    pub(super) fn thaw(&self, slots: Vec<Arc<Slot>>) {
+        for slot in slots {
+            let frozen = slot.state.lock().frozen.take();
+            // Freed outside of the lock.
+            drop(frozen);
+        }
+        self.frozen_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Bytes of rows that wait for the next checkpoint.
+    pub(super) fn active_bytes(&self) -> usize {
+        self.active_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all rows in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.active_bytes() + self.frozen_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Partitions at hand.
+    pub(super) fn partitions(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.slots.lock().len())
+            .sum()
+    }
+
+    /// Keys of partitions of a keyspace that are in memory and were committed to.
+    pub(super) fn keys(
+        &self,
+        keyspace: crate::port::KeyspaceId,
+        after: Option<&[u8]>,
+    ) -> Vec<Bytes> {
+        let mut keys = Vec::new();
+        for shard in &self.shards {
+            let slots: Vec<_> = {
+                let slots = shard.slots.lock();
+                slots
+                    .values()
+                    .filter(|slot| {
+                        slot.id.keyspace == keyspace
+                            && after.is_none_or(|after| slot.id.key.as_ref() > after)
+                    })
+                    .cloned()
+                    .collect()
+            };
+            for slot in slots {
+                if slot.state.lock().version.is_some_and(|version| version > 0) {
+                    keys.push(slot.id.key.clone());
+                }
+            }
+        }
+        keys
+    }
+}
+
+/// Forgets partitions that nobody uses and that have nothing to write, down to `keep`.
+fn drop_idle(slots: &mut HashMap<Hashed, Arc<Slot>, Pass>, keep: usize) {
+    let mut excess = slots.len().saturating_sub(keep);
+    slots.retain(|_, slot| {
+        // Others get at it through this map only, which is locked: one reference is ours.
+        if excess == 0 || Arc::strong_count(slot) > 1 {
+            return true;
+        }
+        let state = slot.state.lock();
+        let idle = !state.dirty && state.active.is_empty() && state.frozen.is_none();
+        if idle {
+            excess -= 1;
+        }
+        !idle
+    });
+}

@@ -1,0 +1,41 @@
+//! The embedded engine: one append-only log is the truth, memory and an index
+//! are how it is read.
+//!
+//! A commit is a record of the log ([`record`]). It is put in order and given
+//! its position at once ([`log`]), shows in memory at once ([`memtable`]), and is
+//! durable when its frame was written ([`writer`]); who must know waits
+//! ([`durable`]). In the background what is in memory goes into the index
+//! ([`checkpoint`], [`index`]). Opening reads the log behind the last checkpoint
+//! ([`recover`]). `LOG_FORMAT.md` beside this crate's manifest documents the files.
+//!
+//! A failed `fdatasync` ends the engine: nobody knows then what is durable, and
+//! asking again would not tell. A full disk makes writes fail, with a sentence,
+//! while reads go on; when there is space again, so do writes. Because a segment
+//! is written full of zeros before it comes into use, what was sequenced has
+//! its room already, and a full disk is noticed before anything is sequenced.
+
+mod catalog;
+mod checkpoint;
+mod clock;
+mod core;
+mod disk;
+mod durable;
+mod events;
+mod figures;
+mod index;
+mod log;
+mod manifest;
+mod memtable;
+mod open;
+mod options;
+mod reader;
+mod record;
+mod recover;
+mod segment;
+mod segments;
+mod view;
+mod writer;
+
+pub use disk::{Disk, DiskFile, RealDisk};
+pub use open::Embedded;
+pub use options::{EmbeddedOptions, OpenReport, TornTail};

@@ -1,0 +1,333 @@
+//! Opening: finds the log's segments, reads what lies behind the checkpoint
+//! into memory, and finds out where the log ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::StoreError;
+
+use super::checkpoint;
+use super::core::Tables;
+use super::disk::{Disk, write_all_at};
+use super::log::Head;
+use super::manifest::Manifest;
+use super::memtable::{Before, Cell};
+use super::options::TornTail;
+use super::reader::{Reader, Step, remains};
+use super::record::{Kind, Record};
+use super::segment::{
+    HEADER_PAGE_BYTES, Opened, Place, REWRITTEN_FROM, Segment, file_name, number_of,
+};
+
+/// Finds the segments that the manifest lists and those that came after it was
+/// written, and removes what was being made when the process died.
+///
+/// # Errors
+/// [`StoreError::Damaged`] names a segment that is missing or not of this store.
+pub(super) fn find_segments(
+    disk: &dyn Disk,
+    folder: &Path,
+    manifest: &Manifest,
+) -> Result<Vec<Arc<Segment>>, StoreError> {
+    let names = disk
+        .list(folder)
+        .map_err(|error| StoreError::Unavailable(format!("{}: {error}", folder.display())))?;
+    let there: BTreeSet<u32> = names.iter().filter_map(|name| number_of(name)).collect();
+    let listed: BTreeMap<u32, u64> = manifest
+        .segments
+        .iter()
+        .map(|segment| (segment.number, segment.dead))
+        .collect();
+    for number in listed.keys() {
+        if !there.contains(number) {
+            return Err(StoreError::Damaged(format!(
+                "segment {} is missing in {}",
+                file_name(*number),
+                folder.display()
+            )));
+        }
+    }
+    let last_listed = listed
+        .range(..REWRITTEN_FROM)
+        .next_back()
+        .map_or(0, |(number, _)| *number);
+    let mut segments = Vec::new();
+    for number in there {
+        let is_new = number > last_listed && number < REWRITTEN_FROM;
+        if !listed.contains_key(&number) && !is_new {
+            // Rewritten away, or the copy of a rewriting that did not get far.
+            remove(disk, &folder.join(file_name(number)))?;
+            continue;
+        }
+        match Segment::open(disk, folder, number)? {
+            Opened::Segment(header, _) if header.store != manifest.store => {
+                return Err(StoreError::Damaged(format!(
+                    "segment {} belongs to another store",
+                    file_name(number)
+                )));
+            }
+            Opened::Segment(_, segment) => {
+                segment
+                    .dead
+                    .store(listed.get(&number).copied().unwrap_or(0), Ordering::Relaxed);
+                segments.push(Arc::new(segment));
+            }
+            Opened::Unfinished(path) if is_new => remove(disk, &path)?,
+            Opened::Unfinished(path) => {
+                return Err(StoreError::Damaged(format!(
+                    "segment {} at offset 0: the header is gone",
+                    path.display()
+                )));
+            }
+        }
+    }
+    segments.sort_by_key(|segment| segment.base);
+    for pair in segments.windows(2) {
+        if let [before, after] = pair
+            && before.end() != after.base
+        {
+            return Err(StoreError::Damaged(format!(
+                "a segment is missing between {} and {} in {}",
+                before.name(),
+                after.name(),
+                folder.display()
+            )));
+        }
+    }
+    Ok(segments)
+}
+
+fn remove(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
+    disk.remove(path).map_err(|error| {
+        StoreError::Unavailable(format!("cannot remove {}: {error}", path.display()))
+    })
+}
+
+/// What replaying found.
+pub(super) struct Replayed {
+    pub(super) head: Head,
+    pub(super) records: u64,
+    pub(super) torn: Option<TornTail>,
+}
+
+/// Reads the log behind the checkpoint into memory, cuts a torn tail, and finds the head.
+///
+/// # Errors
+/// [`StoreError::Damaged`] names segment and offset.
+pub(super) fn replay(disk: &dyn Disk, tables: &Tables) -> Result<Replayed, StoreError> {
+    let segments = tables.stored.segments.in_order();
+    let checkpoint = tables.catalog.manifest().checkpoint;
+    // Between the records that rewriting kept, versions are missing.
+    let gapless = !segments
+        .iter()
+        .any(|segment| segment.is_rewritten() && segment.end() > checkpoint);
+    let mut replay = Replay {
+        tables,
+        gapless,
+        records: 0,
+        last_commit: checkpoint,
+    };
+    for (at, segment) in segments.iter().enumerate() {
+        if segment.end() <= checkpoint {
+            continue;
+        }
+        let start = checkpoint.saturating_sub(segment.base) as u32;
+        let later = segments.get(at + 1..).unwrap_or_default();
+        match replay.segment(segment, start)? {
+            End::Sealed if later.is_empty() => {
+                return Err(StoreError::Damaged(format!(
+                    "segment {} is missing: the one before says that the log goes on in it",
+                    file_name(segment.number + 1)
+                )));
+            }
+            End::Sealed => {}
+            End::At(offset, why) => {
+                let torn = cut(segment, offset, why, later)?;
+                // A tail that was read may not have reached the disk before the crash.
+                segment.file.sync_data().map_err(|error| {
+                    StoreError::Unavailable(format!(
+                        "cannot write segment {}: {error}",
+                        segment.name()
+                    ))
+                })?;
+                let spare = keep_spare(disk, tables, later)?;
+                return Ok(Replayed {
+                    head: Head {
+                        segment: segment.clone(),
+                        offset,
+                        spare,
+                        last_commit: replay.last_commit,
+                    },
+                    records: replay.records,
+                    torn,
+                });
+            }
+        }
+    }
+    Err(StoreError::Damaged(
+        "the log has no segment to go on in".into(),
+    ))
+}
+
+/// The empty segment after the head becomes the spare; it is in the list again when it is used.
+fn keep_spare(
+    disk: &dyn Disk,
+    tables: &Tables,
+    later: &[Arc<Segment>],
+) -> Result<Option<Arc<Segment>>, StoreError> {
+    for (at, segment) in later.iter().enumerate() {
+        tables.stored.segments.replace(&[segment.number], &[]);
+        if at > 0 || segment.span != u64::from(tables.options.segment_bytes) {
+            remove(disk, &segment.path)?;
+        }
+    }
+    let spare = later.first();
+    Ok(spare
+        .filter(|segment| segment.span == u64::from(tables.options.segment_bytes))
+        .cloned())
+}
+
+enum End {
+    /// The log goes on in the next segment.
+    Sealed,
+    /// The records end here; why, if what stands there is not zeros.
+    At(u32, Option<&'static str>),
+}
+
+struct Replay<'a> {
+    tables: &'a Tables,
+    gapless: bool,
+    records: u64,
+    last_commit: u64,
+}
+
+impl Replay<'_> {
+    fn segment(&mut self, segment: &Segment, start: u32) -> Result<End, StoreError> {
+        let size = segment
+            .file
+            .size()
+            .map_err(|error| segment.damaged(0, &format!("cannot be read: {error}")))?;
+        let until = u32::try_from(size).unwrap_or(u32::MAX);
+        let mut reader = Reader::new(segment, start, until);
+        loop {
+            let offset = reader.offset();
+            match reader.next()? {
+                Step::Record(record) => match record.header.kind {
+                    Kind::Commit => self.record(segment, &record)?,
+                    Kind::Mark => {}
+                    Kind::Seal => return Ok(End::Sealed),
+                },
+                Step::End if segment.is_rewritten() => {
+                    if offset == until {
+                        return Ok(End::Sealed);
+                    }
+                    return Err(segment.damaged(u64::from(offset), "zeros within the log"));
+                }
+                Step::Bad(why) if segment.is_rewritten() => {
+                    return Err(segment.damaged(u64::from(offset), why));
+                }
+                Step::End => return Ok(End::At(offset, None)),
+                Step::Bad(why) => return Ok(End::At(offset, Some(why))),
+            }
+        }
+    }
+
+    fn record(&mut self, segment: &Segment, record: &Record) -> Result<(), StoreError> {
+        let tables = self.tables;
+        self.last_commit = record.header.position;
+        let damaged = |why: String| segment.damaged(u64::from(record.offset), &why);
+        let id = record.partition();
+        let slot = tables.memtable.slot(&id);
+        let mut state = slot.state.lock();
+        let version = match state.version {
+            Some(version) => version,
+            None => tables
+                .stored
+                .index
+                .version(&id)
+                .map_err(|error| damaged(format!("partition {id:?}: {error}")))?
+                .unwrap_or_default(),
+        };
+        state.version = Some(version);
+        let next = record.header.version;
+        if next <= version {
+            // The checkpoint that was running already had it.
+            return Ok(());
+        }
+        if self.gapless && next != version + 1 {
+            return Err(damaged(format!(
+                "partition {id:?} goes from version {version} to {next}"
+            )));
+        }
+        tables.memtable.mark_dirty(&slot, &mut state);
+        for row in record.rows() {
+            let row =
+                row.ok_or_else(|| damaged("a row within the record does not parse".into()))?;
+            let cell = Cell {
+                value: row.found().cloned(),
+                place: Place {
+                    segment: segment.number,
+                    offset: row.offset,
+                    len: row.len,
+                },
+                before: Before::Unknown,
+            };
+            if let Some(replaced) = tables.memtable.put(&mut state, row.key, cell) {
+                tables.count_dead(replaced.place);
+            }
+        }
+        state.version = Some(next);
+        state.position = record.header.position;
+        drop(state);
+        self.records += 1;
+        if tables.memtable.active_bytes() > tables.options.checkpoint_bytes {
+            // All of it was in the log before this process began.
+            let frozen = checkpoint::freeze(tables, record.header.position);
+            checkpoint::write(tables, &frozen)?;
+            checkpoint::thaw(tables, frozen);
+        }
+        Ok(())
+    }
+}
+
+/// Decides whether the log ends here, in a torn tail, or is damaged; a torn tail is overwritten with zeros.
+fn cut(
+    segment: &Segment,
+    offset: u32,
+    why: Option<&str>,
+    later: &[Arc<Segment>],
+) -> Result<Option<TornTail>, StoreError> {
+    let why = why.unwrap_or("zeros within the log");
+    let left = remains(segment, offset)?;
+    if left.was_durable {
+        return Err(segment.damaged(
+            u64::from(offset),
+            &format!("{why}; records behind it show that it was written and made durable"),
+        ));
+    }
+    for next in later {
+        if remains(next, HEADER_PAGE_BYTES)?.bytes > 0 {
+            return Err(segment.damaged(
+                u64::from(offset),
+                &format!("{why}; but the log goes on in segment {}", next.name()),
+            ));
+        }
+    }
+    if left.bytes == 0 {
+        return Ok(None);
+    }
+    let zeros = vec![0u8; left.bytes as usize];
+    write_all_at(&*segment.file, &zeros, u64::from(offset)).map_err(|error| {
+        StoreError::Unavailable(format!(
+            "cannot cut the torn tail of {}: {error}",
+            segment.name()
+        ))
+    })?;
+    Ok(Some(TornTail {
+        segment: segment.name(),
+        offset: u64::from(offset),
+        bytes: left.bytes,
+    }))
+}

@@ -1,0 +1,253 @@
+//! A partition as a function sees it: memory over the index over the log.
+
+use std::cell::RefCell;
+use std::cmp::Ordering as Order;
+use std::iter::Peekable;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::{Fault, StoreError};
+use crate::port::{PartitionId, Version};
+use crate::rows::{Direction, Row, RowRange, RowSource};
+
+use super::figures::Figures;
+use super::index::{Entry, Index};
+use super::memtable::{Cell, Slot, SlotState, Table};
+use super::record::open_row;
+use super::segment::Place;
+use super::segments::Segments;
+
+/// Where rows are read from, behind memory.
+pub(super) struct Stored {
+    pub(super) index: Index,
+    pub(super) segments: Arc<Segments>,
+    pub(super) figures: Arc<Figures>,
+}
+
+impl Stored {
+    /// The value that an index entry stands for.
+    fn value(
+        &self,
+        id: &PartitionId,
+        crc: u32,
+        key: &[u8],
+        entry: Entry,
+    ) -> Result<Option<Bytes>, StoreError> {
+        if let Some(value) = entry.inline {
+            return Ok(Some(value));
+        }
+        Figures::add(&self.figures.log_row_reads, 1);
+        if self.segments.get(entry.place.segment).is_some() {
+            return self.read_place(id, crc, key, entry.place).map(Some);
+        }
+        // Rewriting moved the row after the index was asked: ask again.
+        match self.index.get(id, key)? {
+            Some(Entry {
+                inline: Some(value),
+                ..
+            }) => Ok(Some(value)),
+            Some(entry) => self.read_place(id, crc, key, entry.place).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn read_place(
+        &self,
+        id: &PartitionId,
+        crc: u32,
+        key: &[u8],
+        place: Place,
+    ) -> Result<Bytes, StoreError> {
+        let Some(segment) = self.segments.get(place.segment) else {
+            return Err(StoreError::Damaged(format!(
+                "segment {} is missing; row {} of partition {id:?} stands there at offset {}",
+                super::segment::file_name(place.segment),
+                key.escape_ascii(),
+                place.offset
+            )));
+        };
+        let bytes = segment.read(place.offset, place.len)?;
+        open_row(&bytes, crc, key).map_err(|why| {
+            segment.damaged(
+                u64::from(place.offset),
+                &format!("{why} (row {} of partition {id:?})", key.escape_ascii()),
+            )
+        })
+    }
+}
+
+/// The rows of a slot, under its lock.
+pub(super) struct View<'a> {
+    stored: &'a Stored,
+    slot: &'a Slot,
+    state: &'a SlotState,
+    /// What the index had of the rows that were asked for, by checksum of the key.
+    seen: RefCell<Vec<(u32, Option<Place>)>>,
+}
+
+impl<'a> View<'a> {
+    /// Shows `state`, which is `slot`'s.
+    pub(super) fn new(stored: &'a Stored, slot: &'a Slot, state: &'a SlotState) -> Self {
+        Self {
+            stored,
+            slot,
+            state,
+            seen: RefCell::default(),
+        }
+    }
+
+    /// What the index had of the rows that were asked for, sorted.
+    pub(super) fn into_seen(self) -> Seen {
+        let mut seen = self.seen.into_inner();
+        seen.sort_unstable_by_key(|(crc, _)| *crc);
+        Seen(seen)
+    }
+
+    fn cell(&self, key: &[u8]) -> Option<&Cell> {
+        self.state.active.get(key).or_else(|| {
+            self.state
+                .frozen
+                .as_ref()
+                .and_then(|frozen| frozen.rows.get(key))
+        })
+    }
+
+    fn find(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        if let Some(cell) = self.cell(key) {
+            return Ok(cell.value.clone());
+        }
+        let entry = self.stored.index.get(&self.slot.id, key)?;
+        let place = entry.as_ref().map(|entry| entry.place);
+        self.seen.borrow_mut().push((crc32c::crc32c(key), place));
+        match entry {
+            Some(entry) => self.stored.value(&self.slot.id, self.slot.crc, key, entry),
+            None => Ok(None),
+        }
+    }
+
+    fn find_range(&self, range: &RowRange) -> Result<Vec<Row>, StoreError> {
+        let mut found = Vec::new();
+        if is_empty(range) || range.limit == 0 {
+            return Ok(found);
+        }
+        let descending = range.direction == Direction::Descending;
+        let no_rows = Table::new();
+        let frozen = self
+            .state
+            .frozen
+            .as_ref()
+            .map_or(&no_rows, |frozen| &frozen.rows);
+        let mut active = in_memory(&self.state.active, range);
+        let mut frozen = in_memory(frozen, range);
+        let mut stored = self.stored.index.range(&self.slot.id, range)?.peekable();
+        while found.len() < range.limit {
+            if let Some(Err(error)) = stored.next_if(Result::is_err) {
+                return Err(error);
+            }
+            let keys = [
+                active.peek().map(|(key, _)| *key),
+                frozen.peek().map(|(key, _)| *key),
+                stored
+                    .peek()
+                    .and_then(|row| row.as_ref().ok())
+                    .map(|(key, _)| key),
+            ];
+            let first = keys
+                .into_iter()
+                .flatten()
+                .min_by(|a, b| in_order(a, b, descending));
+            let Some(key) = first.cloned() else {
+                break;
+            };
+            // All that have this row move on; the newest counts.
+            let newest = next_if_key(&mut active, &key);
+            let newer = next_if_key(&mut frozen, &key);
+            let oldest = stored.next_if(|row| row.as_ref().is_ok_and(|(found, _)| *found == key));
+            let value = match (newest.or(newer), oldest) {
+                (Some(cell), _) => cell.value.clone(),
+                (None, Some(Ok((_, entry)))) => {
+                    self.stored
+                        .value(&self.slot.id, self.slot.crc, &key, entry)?
+                }
+                (None, _) => None,
+            };
+            if let Some(value) = value {
+                found.push((key, value));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl RowSource for View<'_> {
+    fn version(&self) -> Version {
+        Version(self.state.version.unwrap_or_default())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        let found = self.find(key)?;
+        let figures = &self.stored.figures;
+        Figures::add(&figures.row_reads, 1);
+        if found.is_none() {
+            Figures::add(&figures.row_reads_absent, 1);
+        }
+        Ok(found)
+    }
+
+    fn range(&self, range: &RowRange) -> Result<Vec<Row>, Fault> {
+        Ok(self.find_range(range)?)
+    }
+}
+
+/// What the index had of rows, by checksum of their keys. Two keys with one
+/// checksum cost a wrong guess about dead bytes, nothing else.
+pub(super) struct Seen(Vec<(u32, Option<Place>)>);
+
+impl Seen {
+    /// Outer none: nobody asked.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Option<Place>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let crc = crc32c::crc32c(key);
+        let at = self.0.binary_search_by_key(&crc, |(crc, _)| *crc).ok()?;
+        self.0.get(at).map(|(_, place)| *place)
+    }
+}
+
+type InMemory<'a> = Peekable<Box<dyn Iterator<Item = (&'a Bytes, &'a Cell)> + 'a>>;
+
+fn in_memory<'a>(table: &'a Table, range: &RowRange) -> InMemory<'a> {
+    let bounds = (range.from.clone(), range.to.clone());
+    let rows = table.range::<Bytes, _>(bounds);
+    let rows: Box<dyn Iterator<Item = _>> = match range.direction {
+        Direction::Ascending => Box::new(rows),
+        Direction::Descending => Box::new(rows.rev()),
+    };
+    rows.peekable()
+}
+
+fn next_if_key<'a>(rows: &mut InMemory<'a>, key: &Bytes) -> Option<&'a Cell> {
+    rows.next_if(|(found, _)| *found == key)
+        .map(|(_, cell)| cell)
+}
+
+fn in_order(a: &Bytes, b: &Bytes, descending: bool) -> Order {
+    if descending { b.cmp(a) } else { a.cmp(b) }
+}
+
+/// Whether no key can lie between the bounds. Trees panic when asked for such a range.
+pub(super) fn is_empty(range: &RowRange) -> bool {
+    let (from, to) = (&range.from, &range.to);
+    match (from, to) {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (
+            Bound::Included(from) | Bound::Excluded(from),
+            Bound::Included(to) | Bound::Excluded(to),
+        ) => from >= to,
+        (Bound::Unbounded, Bound::Excluded(to)) => to.is_empty(),
+        _ => false,
+    }
+}

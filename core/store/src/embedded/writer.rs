@@ -1,0 +1,160 @@
+//! The log's two threads: one writes frames and makes them durable, the other
+//! has the next segment ready before it is needed.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::error::StoreError;
+
+use super::clock;
+use super::disk::{is_full, write_all_at};
+use super::log::{Frame, Log};
+use super::segment::{Segment, SegmentHeader};
+
+/// Pause before a full disk is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// A frame buffer larger than this is given back after use.
+const FRAME_BUFFER_KEPT_BYTES: usize = 4 << 20;
+
+/// Starts a thread of the engine.
+///
+/// # Errors
+/// The system has no more threads.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the engine's own threads block on the disk; no host's task may"
+)]
+pub(super) fn thread(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))
+}
+
+/// Writes frames until the log is closed or fails.
+pub(super) fn write_frames(log: &Arc<Log>) {
+    let mut buffer = Vec::new();
+    while let Some(frames) = log.take() {
+        for frame in frames {
+            let (end, bytes) = (frame.end, frame.bytes);
+            if let Err(error) = write_frame(log, frame, &mut buffer) {
+                log.fail(&error);
+                return;
+            }
+            log.written(end, bytes);
+        }
+        if buffer.capacity() > FRAME_BUFFER_KEPT_BYTES {
+            buffer = Vec::new();
+        }
+    }
+    // Closed, and everything that was sequenced is durable; what is asked for beyond never will be.
+    log.durability
+        .end(StoreError::Closed("the store is closed".into()));
+}
+
+fn write_frame(log: &Log, frame: Frame, buffer: &mut Vec<u8>) -> Result<(), String> {
+    let started = clock::now();
+    buffer.clear();
+    for record in &frame.records {
+        buffer.extend_from_slice(record);
+    }
+    let count = frame.records.len() as u64;
+    let segment = frame.segment;
+    drop(frame.records);
+    loop {
+        match write_all_at(&*segment.file, buffer, u64::from(frame.start)) {
+            Ok(()) => break,
+            Err(error) if is_full(&error) => wait_for_space(log, &segment, &error)?,
+            Err(error) => return Err(failed(&segment, "write", &error)),
+        }
+    }
+    // After a failed sync the system may have dropped what it could not write and
+    // say "done" the next time: it must never be asked again.
+    segment
+        .file
+        .sync_data()
+        .map_err(|error| failed(&segment, "make durable", &error))?;
+    let figures = &log.figures;
+    figures.flushes.fetch_add(1, Ordering::Relaxed);
+    figures.flushed_records.fetch_add(count, Ordering::Relaxed);
+    figures
+        .flushed_bytes
+        .fetch_add(buffer.len() as u64, Ordering::Relaxed);
+    let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    figures
+        .longest_flush_us
+        .fetch_max(took_us, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The segment's blocks were written before, so this happens only where a disk
+/// copies on write. The frame stays in memory and is tried again at the same place.
+fn wait_for_space(log: &Log, segment: &Segment, error: &io::Error) -> Result<(), String> {
+    let why = format!(
+        "no space on the disk of {}: {error}; writes go on when there is space again",
+        log.folder.display()
+    );
+    log.stalled(&why);
+    let patience = Duration::from_millis(log.options.stalled_ms_max);
+    if let Some(since) = clock::now().checked_sub(patience) {
+        log.durability
+            .give_up(since, &StoreError::Ambiguous(why.clone()));
+    }
+    if log.pause_writer(RETRY_PAUSE) {
+        return Ok(());
+    }
+    Err(failed(segment, "write", error))
+}
+
+fn failed(segment: &Segment, what: &str, error: &io::Error) -> String {
+    format!(
+        "the log could not {what} segment {}: {error}; restart to go on from what is durable",
+        segment.name()
+    )
+}
+
+/// Has the next segment ready, always.
+pub(super) fn make_segments(log: &Arc<Log>) {
+    while let Some((number, base)) = log.spare_wanted() {
+        let header = SegmentHeader {
+            number,
+            base,
+            span: u64::from(log.options.segment_bytes),
+            store: log.store,
+        };
+        let made = make_segment(log, header);
+        let failed = made.is_err();
+        log.set_spare(made);
+        if failed {
+            log.pause_spare(RETRY_PAUSE);
+        }
+    }
+}
+
+fn make_segment(log: &Log, header: SegmentHeader) -> Result<Arc<Segment>, String> {
+    let cannot = |error: io::Error| {
+        format!(
+            "no room for more log in {}: {error}; writes go on when there is space again",
+            log.folder.display()
+        )
+    };
+    let free = log.disk.free_bytes(&log.folder).map_err(cannot)?;
+    let needed = header.span + log.options.disk_reserve_bytes;
+    if free < needed {
+        return Err(format!(
+            "the disk of {} is full: {} MiB are free and {} MiB are needed; reads go on, writes go on when there is space",
+            log.folder.display(),
+            free >> 20,
+            needed.div_ceil(1 << 20)
+        ));
+    }
+    Segment::create(&*log.disk, &log.folder, header)
+        .map(Arc::new)
+        .map_err(cannot)
+}
