@@ -116,10 +116,9 @@ impl Transaction {
             (Some(Purpose::Interest), _) => "interest".to_owned(),
             (Some(Purpose::PenaltyInterest), _) => "penalty-interest".to_owned(),
             (Some(Purpose::StatementFee), _) => "fees".to_owned(),
-            (
-                _,
-                Operation::CashPaidIn | Operation::CashWithdrawal | Operation::CardWithdrawal,
-            ) => "cash".to_owned(),
+            (_, Operation::CashPaidIn | Operation::CashWithdrawal | Operation::CardWithdrawal) => {
+                "cash".to_owned()
+            }
             (_, Operation::TransferIn | Operation::TransferOut) => match &self.bank {
                 Some(bank) => format!("interbank:{bank}"),
                 None => "interbank:unnamed".to_owned(),
@@ -143,7 +142,10 @@ impl Transaction {
             (_, Operation::ByTheBank) => "Booked by the bank",
         };
         let mut text = what.to_owned();
-        if matches!(self.operation, Operation::TransferIn | Operation::TransferOut) {
+        if matches!(
+            self.operation,
+            Operation::TransferIn | Operation::TransferOut
+        ) {
             match &self.bank {
                 Some(bank) => text.push_str(&format!(" bank {bank}")),
                 None => text.push_str(" another bank"),
@@ -186,7 +188,10 @@ pub enum Line {
 /// # Errors
 /// Says which column is wrong, and what was found there.
 pub fn parse_line(number: u64, bytes: &[u8]) -> Result<Line, Broken> {
-    let broken = |reason: String| Broken { line: number, reason };
+    let broken = |reason: String| Broken {
+        line: number,
+        reason,
+    };
     let text = std::str::from_utf8(bytes)
         .map_err(|_| broken("is not text (no UTF-8)".to_owned()))?
         .trim_end_matches('\r');
@@ -204,7 +209,9 @@ pub fn parse_line(number: u64, bytes: &[u8]) -> Result<Line, Broken> {
     if number == 1 && fields.first() == COLUMNS.first() {
         return Ok(Line::Nothing);
     }
-    transaction(number, &fields).map(Line::Transaction).map_err(broken)
+    transaction(number, &fields)
+        .map(Line::Transaction)
+        .map_err(broken)
 }
 
 /// The fields of a line whose number of columns is right.
@@ -263,7 +270,9 @@ fn transaction(line: u64, fields: &[&str]) -> Result<Transaction, String> {
     };
     let amount_minor = minor("amount", amount)?;
     if amount_minor < 0 {
-        return Err(format!("amount: `{amount}` is negative; the type says the direction"));
+        return Err(format!(
+            "amount: `{amount}` is negative; the type says the direction"
+        ));
     }
     Ok(Transaction {
         line,
@@ -367,17 +376,72 @@ mod tests {
     #[test]
     fn each_operation_finds_its_counter_account_and_its_words() {
         let table = [
-            (r#"1;9;930101;"PRIJEM";"VKLAD";700.00;700.00;"";;"#, 70_000, "bank-cash", "Cash deposit"),
-            (r#"1;9;930101;"VYDAJ";"VYBER";1.5;0.0;"";"";"#, -150, "bank-cash", "Cash withdrawal"),
-            (r#"1;9;930101;"VYBER";"VYBER";3;-3.00;" ";;"#, -300, "bank-cash", "Cash withdrawal"),
-            (r#"1;9;930101;"VYBER";"VYBER KARTOU";3.00;0.00;"";;"#, -300, "bank-cash", "Cash withdrawal by card"),
-            (r#"1;9;930101;"PRIJEM";"PREVOD Z UCTU";3.00;0.00;"DUCHOD";"QR";41"#, 300, "bank-interbank:QR", "Transfer from bank QR account 41, pension"),
-            (r#"1;9;930101;"VYDAJ";"PREVOD NA UCET";3.00;0.00;"SIPO";"EF";77"#, -300, "bank-interbank:EF", "Transfer to bank EF account 77, household"),
-            (r#"1;9;930101;"VYDAJ";"PREVOD NA UCET";3.00;0.00;"UVER";;"#, -300, "bank-interbank:unnamed", "Transfer to another bank, loan payment"),
-            (r#"1;9;930101;"PRIJEM";"";3.10;0.00;"UROK";;"#, 310, "bank-interest", "Interest credited"),
-            (r#"1;9;930101;"VYDAJ";"VYBER";0.05;0.00;"SANKC. UROK";;"#, -5, "bank-penalty-interest", "Penalty interest"),
-            (r#"1;9;930101;"VYDAJ";"VYBER";14.60;0.00;"SLUZBY";;"#, -1_460, "bank-fees", "Statement fee"),
-            (r#"1;9;930101;"VYDAJ";"";14.60;0.00;"";;"#, -1_460, "bank-sundry", "Booked by the bank"),
+            (
+                r#"1;9;930101;"PRIJEM";"VKLAD";700.00;700.00;"";;"#,
+                70_000,
+                "bank-cash",
+                "Cash deposit",
+            ),
+            (
+                r#"1;9;930101;"VYDAJ";"VYBER";1.5;0.0;"";"";"#,
+                -150,
+                "bank-cash",
+                "Cash withdrawal",
+            ),
+            (
+                r#"1;9;930101;"VYBER";"VYBER";3;-3.00;" ";;"#,
+                -300,
+                "bank-cash",
+                "Cash withdrawal",
+            ),
+            (
+                r#"1;9;930101;"VYBER";"VYBER KARTOU";3.00;0.00;"";;"#,
+                -300,
+                "bank-cash",
+                "Cash withdrawal by card",
+            ),
+            (
+                r#"1;9;930101;"PRIJEM";"PREVOD Z UCTU";3.00;0.00;"DUCHOD";"QR";41"#,
+                300,
+                "bank-interbank:QR",
+                "Transfer from bank QR account 41, pension",
+            ),
+            (
+                r#"1;9;930101;"VYDAJ";"PREVOD NA UCET";3.00;0.00;"SIPO";"EF";77"#,
+                -300,
+                "bank-interbank:EF",
+                "Transfer to bank EF account 77, household",
+            ),
+            (
+                r#"1;9;930101;"VYDAJ";"PREVOD NA UCET";3.00;0.00;"UVER";;"#,
+                -300,
+                "bank-interbank:unnamed",
+                "Transfer to another bank, loan payment",
+            ),
+            (
+                r#"1;9;930101;"PRIJEM";"";3.10;0.00;"UROK";;"#,
+                310,
+                "bank-interest",
+                "Interest credited",
+            ),
+            (
+                r#"1;9;930101;"VYDAJ";"VYBER";0.05;0.00;"SANKC. UROK";;"#,
+                -5,
+                "bank-penalty-interest",
+                "Penalty interest",
+            ),
+            (
+                r#"1;9;930101;"VYDAJ";"VYBER";14.60;0.00;"SLUZBY";;"#,
+                -1_460,
+                "bank-fees",
+                "Statement fee",
+            ),
+            (
+                r#"1;9;930101;"VYDAJ";"";14.60;0.00;"";;"#,
+                -1_460,
+                "bank-sundry",
+                "Booked by the bank",
+            ),
         ];
         for (text, signed, counter, reference) in table {
             let transaction = read(text);
@@ -424,26 +488,73 @@ mod tests {
     fn a_broken_line_says_what_is_wrong() {
         let table = [
             ("1;2;3", "has 3 columns"),
-            (r#"x;9;930101;"PRIJEM";"VKLAD";700.00;700.00;"";;"#, "trans_id: `x`"),
-            (r#"1;-9;930101;"PRIJEM";"VKLAD";700.00;700.00;"";;"#, "account_id: `-9`"),
-            (r#"1;9;930231;"PRIJEM";"VKLAD";700.00;700.00;"";;"#, "date: `930231`"),
-            (r#"1;9;19930101;"PRIJEM";"VKLAD";700.00;700.00;"";;"#, "date: `19930101`"),
-            (r#"1;9;9301é;"PRIJEM";"VKLAD";700.00;700.00;"";;"#, "date: `9301é`"),
-            (r#"1;9;930101;"PRIJMY";"VKLAD";700.00;700.00;"";;"#, "type: `PRIJMY`"),
-            (r#"1;9;930101;"PRIJEM";"VKLADY";700.00;700.00;"";;"#, "operation: `VKLADY`"),
-            (r#"1;9;930101;"PRIJEM";"VKLAD";700.005;700.00;"";;"#, "amount: `700.005`"),
-            (r#"1;9;930101;"PRIJEM";"VKLAD";7e2;700.00;"";;"#, "amount: `7e2`"),
-            (r#"1;9;930101;"PRIJEM";"VKLAD";-7.00;700.00;"";;"#, "is negative"),
-            (r#"1;9;930101;"PRIJEM";"VKLAD";99999999999999999999;700.00;"";;"#, "too large"),
+            (
+                r#"x;9;930101;"PRIJEM";"VKLAD";700.00;700.00;"";;"#,
+                "trans_id: `x`",
+            ),
+            (
+                r#"1;-9;930101;"PRIJEM";"VKLAD";700.00;700.00;"";;"#,
+                "account_id: `-9`",
+            ),
+            (
+                r#"1;9;930231;"PRIJEM";"VKLAD";700.00;700.00;"";;"#,
+                "date: `930231`",
+            ),
+            (
+                r#"1;9;19930101;"PRIJEM";"VKLAD";700.00;700.00;"";;"#,
+                "date: `19930101`",
+            ),
+            (
+                r#"1;9;9301é;"PRIJEM";"VKLAD";700.00;700.00;"";;"#,
+                "date: `9301é`",
+            ),
+            (
+                r#"1;9;930101;"PRIJMY";"VKLAD";700.00;700.00;"";;"#,
+                "type: `PRIJMY`",
+            ),
+            (
+                r#"1;9;930101;"PRIJEM";"VKLADY";700.00;700.00;"";;"#,
+                "operation: `VKLADY`",
+            ),
+            (
+                r#"1;9;930101;"PRIJEM";"VKLAD";700.005;700.00;"";;"#,
+                "amount: `700.005`",
+            ),
+            (
+                r#"1;9;930101;"PRIJEM";"VKLAD";7e2;700.00;"";;"#,
+                "amount: `7e2`",
+            ),
+            (
+                r#"1;9;930101;"PRIJEM";"VKLAD";-7.00;700.00;"";;"#,
+                "is negative",
+            ),
+            (
+                r#"1;9;930101;"PRIJEM";"VKLAD";99999999999999999999;700.00;"";;"#,
+                "too large",
+            ),
             (r#"1;9;930101;"PRIJEM";"VKLAD";7.00;;"";;"#, "balance: ``"),
-            (r#"1;9;930101;"PRIJEM";"VKLAD";7.00;7.00;"WAT";;"#, "k_symbol: `WAT`"),
-            (r#"1;9;930101;"PRIJEM";"VKLAD";7.00;7.00;"";"abc";"#, "bank: `abc`"),
-            (r#"1;9;930101;"PRIJEM";"VKLAD";7.00;7.00;"";"AB";x1"#, "account: `x1`"),
+            (
+                r#"1;9;930101;"PRIJEM";"VKLAD";7.00;7.00;"WAT";;"#,
+                "k_symbol: `WAT`",
+            ),
+            (
+                r#"1;9;930101;"PRIJEM";"VKLAD";7.00;7.00;"";"abc";"#,
+                "bank: `abc`",
+            ),
+            (
+                r#"1;9;930101;"PRIJEM";"VKLAD";7.00;7.00;"";"AB";x1"#,
+                "account: `x1`",
+            ),
         ];
         for (text, expected) in table {
             let found = reason(text);
             assert!(found.contains(expected), "{text}: {found}");
         }
-        assert!(parse_line(3, b"1;9;\xff\xfe").unwrap_err().reason.contains("UTF-8"));
+        assert!(
+            parse_line(3, b"1;9;\xff\xfe")
+                .unwrap_err()
+                .reason
+                .contains("UTF-8")
+        );
     }
 }

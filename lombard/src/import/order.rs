@@ -79,8 +79,11 @@ impl Journal {
 
     /// All accounts by their id, in its order.
     pub fn accounts(&self) -> Vec<(u64, Running)> {
-        let mut all: Vec<(u64, Running)> =
-            self.accounts.iter().map(|(id, running)| (*id, *running)).collect();
+        let mut all: Vec<(u64, Running)> = self
+            .accounts
+            .iter()
+            .map(|(id, running)| (*id, *running))
+            .collect();
         all.sort_unstable_by_key(|(id, _)| *id);
         all
     }
@@ -94,10 +97,12 @@ mod tests {
     fn lines(text: &str) -> Vec<Transaction> {
         text.lines()
             .zip(2..)
-            .map(|(line, number)| match parse_line(number, line.as_bytes()).unwrap() {
-                Line::Transaction(transaction) => transaction,
-                Line::Nothing => panic!("no transaction"),
-            })
+            .map(
+                |(line, number)| match parse_line(number, line.as_bytes()).unwrap() {
+                    Line::Transaction(transaction) => transaction,
+                    Line::Nothing => panic!("no transaction"),
+                },
+            )
             .collect()
     }
 
@@ -110,7 +115,10 @@ mod tests {
             "2;1;930101;\"PRIJEM\";\"\";10.00;110.10;\"UROK\";;\n",
             "1;1;930101;\"PRIJEM\";\"VKLAD\";100.00;100.00;\"\";;\n",
         )));
-        let ids: Vec<u64> = ordered.iter().map(|transaction| transaction.trans_id).collect();
+        let ids: Vec<u64> = ordered
+            .iter()
+            .map(|transaction| transaction.trans_id)
+            .collect();
         assert_eq!(ids, [1, 2, 3, 8]);
         let accounts = journal.accounts();
         assert_eq!(accounts[0].1.exact_minor, 6_000);
@@ -121,7 +129,10 @@ mod tests {
 
     #[test]
     fn the_public_journal_is_within_thirty_hellers() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/berka/trans.asc");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../shared/data/berka/trans.asc"
+        );
         let Ok(text) = std::fs::read_to_string(path) else {
             eprintln!("skipped: the public data set is not beside the checkout");
             return;
@@ -130,7 +141,10 @@ mod tests {
         let mut day: Vec<Transaction> = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
             if let Line::Transaction(transaction) = parse_line(number, line.as_bytes()).unwrap() {
-                if day.first().is_some_and(|first| first.date != transaction.date) {
+                if day
+                    .first()
+                    .is_some_and(|first| first.date != transaction.date)
+                {
                     journal.day(std::mem::take(&mut day));
                 }
                 day.push(transaction);
@@ -138,8 +152,14 @@ mod tests {
         }
         journal.day(day);
         let accounts = journal.accounts();
-        let exact = accounts.iter().filter(|(_, running)| running.distance_minor() == 0).count();
-        let furthest = accounts.iter().map(|(_, running)| running.distance_minor().abs()).max();
+        let exact = accounts
+            .iter()
+            .filter(|(_, running)| running.distance_minor() == 0)
+            .count();
+        let furthest = accounts
+            .iter()
+            .map(|(_, running)| running.distance_minor().abs())
+            .max();
         assert_eq!((accounts.len(), exact, furthest), (858, 577, Some(30)));
     }
 }

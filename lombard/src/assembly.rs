@@ -1,0 +1,205 @@
+//! How the bank is put together: the engine, and the services over it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lombard_service::{Application, Config, Host, RunningApplication, StartError};
+use lombard_store::embedded::{Embedded, EmbeddedOptions};
+use lombard_store::{Store, StoreError, StoreOptions};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::Global;
+use crate::failure::Failure;
+use crate::suggest;
+
+/// The services of the bank, in the order in which they start: each calls only those before it.
+pub const SERVICES: [&str; 3] = ["ledger", "customer", "account"];
+/// Engines that can be named in the configuration.
+const ENGINES: [&str; 1] = ["embedded"];
+/// The folder of the embedded engine, within the data folder.
+pub const STORE_FOLDER: &str = "store";
+
+/// An application that can be started.
+pub struct Assembled {
+    /// It.
+    pub application: Application,
+    /// The folder of its state.
+    pub data: PathBuf,
+    /// To be closed when the application has stopped.
+    pub engine: Arc<Embedded>,
+}
+
+/// Puts these services together over the state in a folder.
+///
+/// # Errors
+/// The configuration is wrong, a service is not known, the folder is in use, damaged or
+/// cannot be written to.
+pub fn assemble(
+    global: &Global,
+    data: &Path,
+    services: &[&str],
+    port_base: u16,
+) -> Result<Assembled, Failure> {
+    for name in services {
+        if !SERVICES.contains(name) {
+            return Err(unknown(name));
+        }
+    }
+    let host = Host::system();
+    let config = configuration(global)?;
+    fs::create_dir_all(data).map_err(|error| {
+        Failure::failed(format!(
+            "cannot make the folder {}: {error}",
+            data.display()
+        ))
+    })?;
+    let data = data.canonicalize().map_err(|error| {
+        Failure::failed(format!(
+            "cannot find the folder {}: {error}",
+            data.display()
+        ))
+    })?;
+    let engine = open(&config, &data)?;
+    let options = StoreOptions {
+        spawner: Arc::new(host.clone()),
+        ..StoreOptions::new(host.random().next_u64())
+    };
+    let store = Store::new(engine.clone(), options);
+    for name in SERVICES {
+        // A section may stay where its service runs elsewhere.
+        config.know(name);
+    }
+    let mut application = Application::new(host, config, store).port_base(port_base);
+    for name in SERVICES {
+        if services.contains(&name) {
+            application = match name {
+                "ledger" => application.service(name, lombard_ledger::start),
+                "customer" => application.service(name, lombard_customer::start),
+                _ => application.service(name, lombard_account::start),
+            };
+        }
+    }
+    Ok(Assembled {
+        application,
+        data,
+        engine,
+    })
+}
+
+/// These services and those that they call, in the order in which they start.
+pub fn with_callees(services: &[&str]) -> Vec<&'static str> {
+    // Only the account service calls others, and it calls all of them.
+    let all = services.contains(&"account");
+    let needed = SERVICES
+        .into_iter()
+        .filter(|name| all || services.contains(name));
+    needed.collect()
+}
+
+fn unknown(name: &str) -> Failure {
+    let all = SERVICES.join(", ");
+    Failure::usage(format!("there is no service `{name}`")).advise(
+        match suggest::nearest(name, SERVICES) {
+            Some(near) => format!("did you mean `{near}`? There are {all}"),
+            None => format!("there are {all}"),
+        },
+    )
+}
+
+/// `lombard.toml`, the environment, and flags.
+fn configuration(global: &Global) -> Result<Config, Failure> {
+    let mut flags = Vec::new();
+    for set in &global.set {
+        let Some((key, value)) = set.split_once('=') else {
+            return Err(Failure::usage(format!(
+                "--set {set}: write it as section.key=value"
+            )));
+        };
+        flags.push((key.to_owned(), value.to_owned()));
+    }
+    Config::load(global.config.as_deref(), std::env::vars(), flags)
+        .map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Where the services of a started application listen.
+pub fn addresses(running: &RunningApplication) -> BTreeMap<String, String> {
+    running
+        .addresses()
+        .iter()
+        .map(|(name, address)| (name.clone(), address.to_string()))
+        .collect()
+}
+
+/// Why an application did not start, and what to do.
+pub fn not_started(error: StartError) -> Failure {
+    let what = error.to_string();
+    match error {
+        StartError::Config(_) => Failure::usage(what),
+        StartError::Listen { .. } => Failure::failed(what)
+            .advise("another process listens there: stop it, or take other ports with --port-base"),
+        StartError::Service { .. } | StartError::NotReady { .. } | StartError::Interrupted => {
+            Failure::failed(what)
+        }
+    }
+}
+
+/// The `[store]` section: which engine keeps the partitions.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StoreSection {
+    /// `embedded`: one log in the data folder.
+    engine: String,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self {
+            engine: ENGINES[0].to_owned(),
+        }
+    }
+}
+
+/// Opens the engine that the configuration names, over the state in the folder.
+fn open(config: &Config, data: &Path) -> Result<Arc<Embedded>, Failure> {
+    let section: StoreSection = section(config, "store")?;
+    if !ENGINES.contains(&section.engine.as_str()) {
+        return Err(Failure::usage(format!(
+            "[store] engine: there is no engine `{}`",
+            section.engine
+        ))
+        .advise(format!("there is {}", ENGINES.join(", "))));
+    }
+    let options: EmbeddedOptions = section_of_engine(config)?;
+    let folder = data.join(STORE_FOLDER);
+    let (engine, report) =
+        Embedded::open(&folder, options).map_err(|error| not_opened(&folder, &error))?;
+    tracing::info!(folder = %folder.display(), %report, "store opened");
+    Ok(Arc::new(engine))
+}
+
+fn section_of_engine(config: &Config) -> Result<EmbeddedOptions, Failure> {
+    section(config, ENGINES[0])
+}
+
+fn section<T: DeserializeOwned>(config: &Config, name: &str) -> Result<T, Failure> {
+    config
+        .section(name)
+        .map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Why a store did not open, and what to do.
+pub fn not_opened(folder: &Path, error: &StoreError) -> Failure {
+    let failure = Failure::failed(format!(
+        "cannot open the store in {}: {error}",
+        folder.display()
+    ));
+    match error {
+        StoreError::Damaged(_) => {
+            failure.advise("`lombard log inspect` shows where; `lombard backup restore` puts a backup in a new folder")
+        }
+        _ => failure,
+    }
+}
