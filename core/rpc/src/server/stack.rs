@@ -103,11 +103,12 @@ impl Stack {
         match error {
             Err(as_it_is) => as_it_is,
             Ok(Untyped { error, from }) => {
+                let code = error.code;
                 let typed = shape::typed(&error);
                 method.answered(Some(typed.code));
                 let mut error = self.render(typed);
-                if from.status != StatusCode::OK && error.code == ErrorCode::InvalidArgument {
-                    // 415 and 405 say more than the code's own status.
+                if from.status != StatusCode::OK && error.code == code {
+                    // 404, 405 and 415 say more than the code's own status.
                     error = error.with_http_status(from.status);
                 }
                 let mut shaped = error.into_http_response(&from.headers);
