@@ -9,6 +9,8 @@ pub mod coordinator;
 pub mod error;
 pub mod events;
 pub mod limits;
+#[cfg(test)]
+mod memory;
 pub mod numbers;
 pub mod opening;
 pub mod options;

@@ -231,3 +231,6 @@ pub fn unfinished(
     }
     Ok(accounts)
 }
+
+#[cfg(test)]
+mod tests;

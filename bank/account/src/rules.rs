@@ -1,5 +1,6 @@
 //! The rules: pure functions over an account's rows.
 
+use buffa::Message;
 use lombard_money::{AccountNumber, IbanError};
 use lombard_store::{Fault, Rows, Stop, StoreError};
 
@@ -224,7 +225,10 @@ pub fn record(
     }
     let before = (row.debits_frozen, row.credits_frozen, row.closed);
     let after = (ledger.debits_frozen, ledger.credits_frozen, ledger.closed);
+    take_over(&mut row, ledger);
     if before == after {
+        // The number is kept all the same: what is older than this answer is overtaken.
+        rows.put(ACCOUNT_KEY, row.encode_to_vec());
         return Ok(row);
     }
     let what = match after {
@@ -232,7 +236,6 @@ pub fn record(
         (false, false, _) => "AccountThawed",
         _ => "AccountFrozen",
     };
-    take_over(&mut row, ledger);
     Ok(rows::store(rows, row, event(what, cause)))
 }
 
@@ -253,3 +256,6 @@ fn event(what: &str, cause: &Cause) -> EventRow {
         ..EventRow::default()
     }
 }
+
+#[cfg(test)]
+mod tests;
