@@ -141,7 +141,7 @@ fn unary_error(answer: Response<ConnectRpcBody>) -> Result<Untyped, Response<Con
         _ => Bytes::new(),
     };
     let error = if bytes.is_empty() {
-        ConnectError::invalid_argument(match from.status {
+        ConnectError::unimplemented(match from.status {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 "unsupported content-type: send application/json or application/proto"
             }
