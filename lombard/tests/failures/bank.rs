@@ -44,7 +44,9 @@ pub fn lombard(arguments: &[&str]) -> Command {
 /// What `lombard up` is given on this folder.
 pub fn up(data: &Path) -> Vec<String> {
     let data = data.to_str().unwrap();
-    ["up", "--data", data, "--port-base", "0", "--json"].map(str::to_owned).to_vec()
+    ["up", "--data", data, "--port-base", "0", "--json"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 impl Bank {
@@ -59,7 +61,11 @@ impl Bank {
     /// file beside the folder.
     pub fn start_by(mut command: Command, data: &Path) -> Self {
         let log = data.with_extension("log");
-        let stderr = File::options().create(true).append(true).open(&log).unwrap();
+        let stderr = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -85,7 +91,8 @@ impl Bank {
         let ready: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(ready["event"], "ready", "{line}");
         for (name, address) in ready["addresses"].as_object().unwrap() {
-            bank.addresses.insert(name.clone(), address.as_str().unwrap().to_owned());
+            bank.addresses
+                .insert(name.clone(), address.as_str().unwrap().to_owned());
         }
         bank
     }
@@ -113,7 +120,10 @@ impl Bank {
 
     /// Sends SIGTERM and returns at once.
     pub fn terminate(&self) {
-        let told = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
+        let told = Command::new("kill")
+            .args(["-TERM", &self.pid().to_string()])
+            .status()
+            .unwrap();
         assert!(told.success());
     }
 
@@ -124,7 +134,11 @@ impl Bank {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(since.elapsed() < PATIENCE, "it does not end; it said:\n{}", self.log());
+            assert!(
+                since.elapsed() < PATIENCE,
+                "it does not end; it said:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -134,12 +148,18 @@ impl Bank {
         self.terminate();
         let log = self.log.clone();
         let status = self.wait();
-        assert!(status.success(), "{status}; it said:\n{}", std::fs::read_to_string(log).unwrap_or_default());
+        assert!(
+            status.success(),
+            "{status}; it said:\n{}",
+            std::fs::read_to_string(log).unwrap_or_default()
+        );
     }
 
     /// `lombard check` against it must find nothing.
     pub fn check(&self) {
-        let output = lombard(&["check", "--json", "--address", self.address("ledger")]).output().unwrap();
+        let output = lombard(&["check", "--json", "--address", self.address("ledger")])
+            .output()
+            .unwrap();
         clean(&output, &self.log());
     }
 }
@@ -154,7 +174,9 @@ impl Drop for Bank {
 
 /// `lombard check` on a folder that no bank runs on must find nothing.
 pub fn check_stopped(data: &Path) {
-    let output = lombard(&["check", "--json", "--data", data.to_str().unwrap()]).output().unwrap();
+    let output = lombard(&["check", "--json", "--data", data.to_str().unwrap()])
+        .output()
+        .unwrap();
     clean(&output, "");
 }
 

@@ -33,7 +33,10 @@ fn on_sigterm_every_accepted_call_is_answered_and_the_process_ends_with_0() {
         });
         bank = Bank::start(&data);
         let mut ledger = Ledger::of(&bank);
-        for sent in clients.iter_mut().flat_map(|client| std::mem::take(&mut client.sent)) {
+        for sent in clients
+            .iter_mut()
+            .flat_map(|client| std::mem::take(&mut client.sent))
+        {
             let Some(answer) = &sent.answer else {
                 for asked in &sent.asked {
                     let found = ledger.carried(&asked.id, &asked.home);
@@ -51,7 +54,10 @@ fn on_sigterm_every_accepted_call_is_answered_and_the_process_ends_with_0() {
         ledger.settle();
         bank.check();
     }
-    assert!(answered > 200 && accepted > 200, "{answered} answers, {accepted} entries: that is no load");
+    assert!(
+        answered > 200 && accepted > 200,
+        "{answered} answers, {accepted} entries: that is no load"
+    );
 }
 
 #[test]

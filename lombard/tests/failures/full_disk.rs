@@ -17,17 +17,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A bank on a small disk of its own, in a mount namespace of its own, so that the
 /// mount goes with the process. Nothing where the system allows no such thing.
 fn bank_on_small_disk(data: &Path) -> Option<Bank> {
-    let allowed = Command::new("unshare").args(["-Urm", "mount", "-t", "tmpfs", "none"]).arg(data).output();
+    let allowed = Command::new("unshare")
+        .args(["-Urm", "mount", "-t", "tmpfs", "none"])
+        .arg(data)
+        .output();
     if !allowed.is_ok_and(|output| output.status.success()) {
         return None;
     }
     let script = format!("mount -t tmpfs -o size={DISK_MIB}m none \"$0\" && exec \"$@\"");
-    let mut command = lombard(&[]);
-    let binary = command.get_program().to_owned();
-    let mut unshared = Command::new("unshare");
-    unshared.args(["-Urm", "sh", "-c", &script]).arg(data).arg(binary).args(up(data));
-    unshared.env("LOMBARD_STORE_EMBEDDED_DISK_RESERVE_BYTES", (RESERVE_MIB << 20).to_string());
-    command = unshared;
+    let mut command = Command::new("unshare");
+    command.args(["-Urm", "sh", "-c", &script]).arg(data);
+    command.arg(lombard(&[]).get_program()).args(up(data));
+    command
+        .arg("--set")
+        .arg(format!("embedded.disk_reserve_bytes={}", RESERVE_MIB << 20));
     Some(Bank::start_by(command, data))
 }
 
@@ -37,7 +40,10 @@ fn on_a_full_disk_writes_fail_and_reads_go_on_and_space_that_comes_back_is_used(
     let data = folder.path().join("data");
     std::fs::create_dir(&data).unwrap();
     let Some(bank) = bank_on_small_disk(&data) else {
-        skip("full_disk", "environment: no mount namespace of our own (unshare -Urm) is allowed here");
+        skip(
+            "full_disk",
+            "environment: no mount namespace of our own (unshare -Urm) is allowed here",
+        );
         return;
     };
     let mut ledger = Ledger::of(&bank);
@@ -46,8 +52,14 @@ fn on_a_full_disk_writes_fail_and_reads_go_on_and_space_that_comes_back_is_used(
     let mut acknowledged = vec![ledger.post(&[("a", -1), ("b", 1)])];
 
     // The disk as the bank sees it.
-    let ballast = PathBuf::from(format!("/proc/{}/root", bank.pid())).join(data.strip_prefix("/").unwrap()).join("ballast");
-    let filled = Command::new("dd").args(["if=/dev/zero", "bs=1M"]).arg(format!("of={}", ballast.display())).output().unwrap();
+    let ballast = PathBuf::from(format!("/proc/{}/root", bank.pid()))
+        .join(data.strip_prefix("/").unwrap())
+        .join("ballast");
+    let filled = Command::new("dd")
+        .args(["if=/dev/zero", "bs=1M"])
+        .arg(format!("of={}", ballast.display()))
+        .output()
+        .unwrap();
     assert!(!filled.status.success(), "the disk must be full now");
 
     // What fits into what was set aside beforehand may still go through.
@@ -62,11 +74,18 @@ fn on_a_full_disk_writes_fail_and_reads_go_on_and_space_that_comes_back_is_used(
             break answer.refused();
         }
         acknowledged.push(id);
-        assert!(since.elapsed() < PATIENCE, "writes go on, with {} entries", acknowledged.len());
+        assert!(
+            since.elapsed() < PATIENCE,
+            "writes go on, with {} entries",
+            acknowledged.len()
+        );
     };
     assert_eq!(refused.code, "unavailable", "{refused:?}");
     assert!(refused.retryable, "{refused:?}");
-    assert!(refused.message.contains("disk") || refused.message.contains("space"), "{refused:?}");
+    assert!(
+        refused.message.contains("disk") || refused.message.contains("space"),
+        "{refused:?}"
+    );
 
     // Reads go on, and the bank says of itself that it is there.
     for id in &acknowledged {
@@ -78,8 +97,19 @@ fn on_a_full_disk_writes_fail_and_reads_go_on_and_space_that_comes_back_is_used(
     std::fs::remove_file(&ballast).unwrap();
     let since = Instant::now();
     let late = id();
-    while ledger.call("CreateEntry", &json!({"entry": entry(&late, &[("a", -1), ("b", 1)])})).status != 200 {
-        assert!(since.elapsed() < PATIENCE, "space came back, and writes did not:\n{}", bank.log());
+    while ledger
+        .call(
+            "CreateEntry",
+            &json!({"entry": entry(&late, &[("a", -1), ("b", 1)])}),
+        )
+        .status
+        != 200
+    {
+        assert!(
+            since.elapsed() < PATIENCE,
+            "space came back, and writes did not:\n{}",
+            bank.log()
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
     acknowledged.push(late);

@@ -61,16 +61,31 @@ impl Connection {
 
     /// A call with a JSON body.
     pub fn call(&mut self, path: &str, body: &Value) -> io::Result<Answer> {
-        self.post(path, &[("content-type", "application/json")], body.to_string().as_bytes())
+        self.post(
+            path,
+            &[("content-type", "application/json")],
+            body.to_string().as_bytes(),
+        )
     }
 
     /// A POST with any headers and body.
-    pub fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+    pub fn post(
+        &mut self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Answer> {
         self.request("POST", path, headers, body)
     }
 
     /// Any request.
-    pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Answer> {
         let mut head = format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n",
             self.address,
@@ -89,7 +104,10 @@ impl Connection {
     /// Reads an answer to its end.
     pub fn read_answer(&mut self) -> io::Result<Answer> {
         let status_line = self.line()?;
-        let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status_line
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| broken(&status_line))?;
         let (mut length, mut chunked) = (0, false);
         loop {
@@ -120,7 +138,8 @@ impl Connection {
             body.resize(length, 0);
             self.stream.read_exact(&mut body)?;
         }
-        let body = serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body)));
+        let body =
+            serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body)));
         Ok(Answer { status, body })
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::bank::{Bank, check_stopped, folder};
 use crate::ledger::{Balances, Ledger, int, text};
-use crate::load::{Client, FUNDER, FUNDS_MINOR, Sent, customer, CUSTOMERS, open_accounts};
+use crate::load::{CUSTOMERS, Client, FUNDER, FUNDS_MINOR, Sent, customer, open_accounts};
 
 const ROUNDS: u32 = 20;
 const CLIENTS: u64 = 6;
@@ -49,11 +49,19 @@ fn after_kill_9_every_acknowledged_entry_is_there_once_and_no_other_is_half_ther
         bank.check();
         known.send_unanswered_again(&mut ledger);
         ledger.settle();
-        assert_eq!(ledger.all_balances(), known.balances, "round {round}, after retries");
+        assert_eq!(
+            ledger.all_balances(),
+            known.balances,
+            "round {round}, after retries"
+        );
     }
     let mut ledger = Ledger::of(&bank);
     known.compare_postings(&mut ledger);
-    assert!(known.accepted > 1_000, "{} entries are no load", known.accepted);
+    assert!(
+        known.accepted > 1_000,
+        "{} entries are no load",
+        known.accepted
+    );
     assert!(known.unanswered > 0, "nothing was killed on its way");
     bank.kill();
     check_stopped(&data);
@@ -111,10 +119,16 @@ impl Known {
                     assert_eq!(first(&found["result"]), first(result));
                     self.add(&asked.id, result["legs"].as_array().unwrap());
                 }
-                None => assert_eq!(ledger.carried(&asked.id, &asked.home), None, "refused, and there: {answer}"),
+                None => assert_eq!(
+                    ledger.carried(&asked.id, &asked.home),
+                    None,
+                    "refused, and there: {answer}"
+                ),
             }
         }
-        if results.iter().any(Option::is_some) && self.accepted.is_multiple_of(RETRIES_PER_CLIENT as u64 / 10) {
+        if results.iter().any(Option::is_some)
+            && self.accepted.is_multiple_of(RETRIES_PER_CLIENT as u64 / 10)
+        {
             self.same_again(ledger, sent, &results);
         }
     }
@@ -139,11 +153,19 @@ impl Known {
             sent.answer = Some(ledger.call(sent.method, &sent.request));
             for (asked, result) in sent.asked.iter().zip(sent.results()) {
                 let Some(result) = result else {
-                    assert!(!self.entries.contains_key(&asked.id), "there, and refused: {:?}", sent.answer);
+                    assert!(
+                        !self.entries.contains_key(&asked.id),
+                        "there, and refused: {:?}",
+                        sent.answer
+                    );
                     continue;
                 };
                 let legs = result["legs"].as_array().unwrap();
-                assert_eq!(result["replayed"] == true, self.entries.contains_key(&asked.id), "{result}");
+                assert_eq!(
+                    result["replayed"] == true,
+                    self.entries.contains_key(&asked.id),
+                    "{result}"
+                );
                 match self.entries.get(&asked.id) {
                     Some(moved) => assert_eq!(*moved, moves(legs)),
                     None => self.add(&asked.id, legs),
@@ -155,9 +177,15 @@ impl Known {
     fn add(&mut self, id: &str, legs: &[Value]) {
         let moved = moves(legs);
         for (place, amount) in &moved {
-            *self.balances.get_mut(place).unwrap_or_else(|| panic!("no such address: {place:?}")) += amount;
+            *self
+                .balances
+                .get_mut(place)
+                .unwrap_or_else(|| panic!("no such address: {place:?}")) += amount;
         }
-        assert!(self.entries.insert(id.to_owned(), moved).is_none(), "{id} twice");
+        assert!(
+            self.entries.insert(id.to_owned(), moved).is_none(),
+            "{id} twice"
+        );
         self.accepted += 1;
     }
 
@@ -174,7 +202,11 @@ impl Known {
                     continue;
                 }
                 let place = (account.clone(), text(&posting["address"]).to_owned());
-                *found.entry(id.to_owned()).or_default().entry(place).or_default() += int(&posting["amountMinor"]);
+                *found
+                    .entry(id.to_owned())
+                    .or_default()
+                    .entry(place)
+                    .or_default() += int(&posting["amountMinor"]);
             }
         }
         // The funding of each customer: two postings.
@@ -190,7 +222,10 @@ fn moves(legs: &[Value]) -> Balances {
     let mut moves = Balances::new();
     for result in legs {
         let leg = &result["leg"];
-        let place = (text(&leg["account"]).to_owned(), text(&leg["address"]).to_owned());
+        let place = (
+            text(&leg["account"]).to_owned(),
+            text(&leg["address"]).to_owned(),
+        );
         *moves.entry(place).or_default() += int(&leg["amountMinor"]);
     }
     moves

@@ -34,8 +34,14 @@ pub fn id() -> String {
     let mut random = [0; 10];
     random[2..].copy_from_slice(&count.to_be_bytes());
     // Processes that run one after the other must not meet either.
-    random[..2].copy_from_slice(&u16::try_from(std::process::id() & 0xffff).unwrap().to_be_bytes());
-    uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid().to_string()
+    random[..2].copy_from_slice(
+        &u16::try_from(std::process::id() & 0xffff)
+            .unwrap()
+            .to_be_bytes(),
+    );
+    uuid::Builder::from_unix_timestamp_millis(ms, &random)
+        .into_uuid()
+        .to_string()
 }
 
 /// A leg in GBP.
@@ -45,7 +51,10 @@ pub fn leg(account: &str, address: &str, amount_minor: i64) -> Value {
 
 /// An entry over customers' main addresses.
 pub fn entry(id: &str, legs: &[(&str, i64)]) -> Value {
-    let legs: Vec<Value> = legs.iter().map(|(account, amount)| leg(account, "customer/main", *amount)).collect();
+    let legs: Vec<Value> = legs
+        .iter()
+        .map(|(account, amount)| leg(account, "customer/main", *amount))
+        .collect();
     json!({"id": id, "legs": legs, "actor": "test"})
 }
 
@@ -54,7 +63,9 @@ pub fn int(value: &Value) -> i64 {
     match value {
         Value::Null => 0,
         Value::String(text) => text.parse().unwrap(),
-        other => other.as_i64().unwrap_or_else(|| panic!("no number: {other}")),
+        other => other
+            .as_i64()
+            .unwrap_or_else(|| panic!("no number: {other}")),
     }
 }
 
@@ -81,7 +92,8 @@ impl Ledger {
 
     /// A call that is answered.
     pub fn call(&mut self, method: &str, request: &Value) -> Answer {
-        self.try_call(method, request).unwrap_or_else(|error| panic!("{method}: {error}"))
+        self.try_call(method, request)
+            .unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
     /// Opens an account with `customer/main` and `customer/held`; a customer's has a floor of zero.
@@ -99,7 +111,8 @@ impl Ledger {
     /// Commits an entry and expects it to be accepted.
     pub fn post(&mut self, legs: &[(&str, i64)]) -> String {
         let id = id();
-        self.call("CreateEntry", &json!({"entry": entry(&id, legs)})).ok();
+        self.call("CreateEntry", &json!({"entry": entry(&id, legs)}))
+            .ok();
         id
     }
 
@@ -121,9 +134,17 @@ impl Ledger {
         let mut all = Balances::new();
         let mut page = String::new();
         loop {
-            let answer = self.call("TrialBalance", &json!({"pageToken": page, "pageSize": 1000})).ok();
+            let answer = self
+                .call(
+                    "TrialBalance",
+                    &json!({"pageToken": page, "pageSize": 1000}),
+                )
+                .ok();
             for line in answer["lines"].as_array().into_iter().flatten() {
-                let key = (text(&line["account"]).to_owned(), text(&line["address"]).to_owned());
+                let key = (
+                    text(&line["account"]).to_owned(),
+                    text(&line["address"]).to_owned(),
+                );
                 *all.entry(key).or_default() += int(&line["balanceMinor"]);
             }
             text(&answer["nextPageToken"]).clone_into(&mut page);

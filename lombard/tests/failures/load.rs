@@ -69,7 +69,10 @@ impl Sent {
             "CreateEntries" => {
                 let outcomes = answer.body["outcomes"].as_array().unwrap();
                 assert_eq!(outcomes.len(), self.asked.len());
-                outcomes.iter().map(|outcome| outcome.get("accepted").cloned()).collect()
+                outcomes
+                    .iter()
+                    .map(|outcome| outcome.get("accepted").cloned())
+                    .collect()
             }
             _ => vec![Some(answer.body["result"].clone())],
         }
@@ -129,7 +132,11 @@ impl Client {
     fn learn(&mut self, sent: &Sent) {
         if let ("PlaceHold", Some(Some(_))) = (sent.method, sent.results().first()) {
             let (account, amount) = (&sent.request["account"], &sent.request["amountMinor"]);
-            self.holds.push((text(account).to_owned(), sent.asked[0].id.clone(), int(amount)));
+            self.holds.push((
+                text(account).to_owned(),
+                sent.asked[0].id.clone(),
+                int(amount),
+            ));
         }
     }
 
@@ -179,7 +186,13 @@ impl Client {
                 second["id"] = json!(id);
                 second["linked"] = json!(false);
                 entries.extend([entry, second]);
-                asked.extend([first.clone(), Asked { id, home: first.home }]);
+                asked.extend([
+                    first.clone(),
+                    Asked {
+                        id,
+                        home: first.home,
+                    },
+                ]);
             } else {
                 entries.push(entry);
                 asked.push(first);
@@ -201,9 +214,19 @@ impl Client {
         }
         legs.push((customer((first + 1) % CUSTOMERS), sum));
         let id = id();
-        let legs: Vec<(&str, i64)> = legs.iter().map(|(account, amount)| (account.as_str(), *amount)).collect();
+        let legs: Vec<(&str, i64)> = legs
+            .iter()
+            .map(|(account, amount)| (account.as_str(), *amount))
+            .collect();
         let entry = entry(&id, &legs);
-        sent("CreateEntry", json!({"entry": entry}), vec![Asked { id, home: customer(first) }])
+        sent(
+            "CreateEntry",
+            json!({"entry": entry}),
+            vec![Asked {
+                id,
+                home: customer(first),
+            }],
+        )
     }
 
     fn place(&mut self) -> Sent {
@@ -233,7 +256,10 @@ impl Client {
             let request = json!({"id": id, "account": account, "holdId": hold, "actor": "test"});
             return sent("ReleaseHold", request, asked);
         }
-        let (part, last) = (self.random.random_range(1..=amount), self.random.random_bool(0.7));
+        let (part, last) = (
+            self.random.random_range(1..=amount),
+            self.random.random_bool(0.7),
+        );
         let request = json!({
             "id": id, "account": account, "holdId": hold, "amountMinor": part.to_string(),
             "toAccount": FUNDER, "final": last, "actor": "test",

@@ -21,11 +21,17 @@ fn a_second_bank_on_the_same_folder_is_refused_and_the_first_goes_on() {
     let arguments = up(&data);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let said = refused(&lombard(&arguments).output().unwrap());
-    assert!(said.contains(data.to_str().unwrap()), "which folder? {said}");
+    assert!(
+        said.contains(data.to_str().unwrap()),
+        "which folder? {said}"
+    );
     // The folder's own lock holds where the note of who runs there is lost.
     std::fs::remove_file(data.join("running.json")).unwrap();
     let said = refused(&lombard(&arguments).output().unwrap());
-    assert!(said.contains(data.to_str().unwrap()), "which folder? {said}");
+    assert!(
+        said.contains(data.to_str().unwrap()),
+        "which folder? {said}"
+    );
     ledger.open("b", false);
     bank.stop();
 }
@@ -40,7 +46,11 @@ fn a_note_that_a_killed_bank_left_stops_nobody_even_if_its_number_is_in_use() {
     bank.kill();
     let note = std::fs::read_to_string(data.join("running.json")).unwrap();
     let own = std::process::id().to_string();
-    std::fs::write(data.join("running.json"), note.replace(&killed.to_string(), &own)).unwrap();
+    std::fs::write(
+        data.join("running.json"),
+        note.replace(&killed.to_string(), &own),
+    )
+    .unwrap();
     let bank = Bank::start(&data);
     Ledger::of(&bank).open("a", false);
     bank.stop();
