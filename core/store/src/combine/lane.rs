@@ -206,17 +206,20 @@ impl Lane {
 }
 
 impl Operation {
-    /// What to fetch: what is missing, or, to begin anew, all that was ever asked for.
+    /// What to fetch: what is missing; or, where what was fetched before is gone
+    /// again, all that was ever asked for.
     fn ask(&mut self, missing: Option<Wanted>, anew: bool) -> Vec<Wanted> {
-        if let Some(missing) = &missing
-            && !self.asked.contains(missing)
-        {
+        let Some(missing) = missing else {
+            return self.asked.clone();
+        };
+        let gone = self.asked.contains(&missing);
+        if !gone {
             self.asked.push(missing.clone());
         }
-        if anew {
+        if anew || gone {
             self.asked.clone()
         } else {
-            missing.into_iter().collect()
+            vec![missing]
         }
     }
 }

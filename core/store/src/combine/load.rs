@@ -52,7 +52,10 @@ impl Drop for Loader {
         // Something is left only if the task was cut short: whoever waits
         // learns it from the teller's end.
         state.wanted = None;
-        state.trim(&self.shared.options);
+        // Who is in the lane has asked for these rows and not used them yet.
+        if state.users == 0 {
+            state.trim(&self.shared.options);
+        }
     }
 }
 

@@ -1,0 +1,296 @@
+//! Thousands of seeds: whatever goes wrong, an acknowledged increment is in exactly once.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::join_all;
+use lombard_store::simulated::{
+    FaultCounts, Faults, Kind, Simulated, SimulatedOptions, TurnSpawner,
+};
+use lombard_store::{
+    Direction, EventRow, Keyspace, Position, RowRange, Rows, Stop, Store, StoreCounters,
+    StoreError, StoreOptions,
+};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+const HOT: &[u8] = b"hot";
+const CALLERS: u64 = 5;
+const INCREMENTS_EACH: u64 = 5;
+
+fn number(value: Option<Bytes>) -> u64 {
+    value.map_or(0, |value| {
+        u64::from_be_bytes(value.as_ref().try_into().unwrap())
+    })
+}
+
+fn bytes_of(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
+
+fn row(prefix: &[u8], number: u64) -> Vec<u8> {
+    [prefix, &number.to_be_bytes()].concat()
+}
+
+/// What one run did, and what callers were told.
+#[derive(Default)]
+struct Told {
+    /// Operations that were said to be in.
+    acknowledged: BTreeSet<u64>,
+    /// Operations of which nobody could say.
+    unknown: BTreeSet<u64>,
+    /// Operations that were said not to be in.
+    refused: BTreeSet<u64>,
+}
+
+/// Adds one to the counter, with a marker and an event of its own. The rule does not
+/// look for the marker: if the store ran it twice, the counter would show it.
+async fn increment(keyspace: &Keyspace, id: u64) -> Result<Result<u64, ()>, StoreError> {
+    let rule = |rows: &mut Rows<'_>| -> Result<u64, Stop<()>> {
+        let count = number(rows.get(b"count")?) + 1;
+        rows.put(&b"count"[..], bytes_of(count));
+        rows.append(row(b"event/", count), bytes_of(id));
+        rows.put(row(b"marker/", id), bytes_of(count));
+        // Some say no in the end, for a reason that depends on what they saw.
+        if count % 7 == 3 && id.is_multiple_of(3) {
+            return Err(Stop::Refused(()));
+        }
+        Ok(count)
+    };
+    keyspace.update(HOT, rule).await?.durable(keyspace).await
+}
+
+async fn callers(keyspaces: &[Keyspace], round: u64, seed: u64, told: &Rc<RefCell<Told>>) {
+    let caller = |caller: u64| {
+        let keyspace = keyspaces[caller as usize % keyspaces.len()].clone();
+        let told = told.clone();
+        let mut dice = StdRng::seed_from_u64(seed ^ (caller << 32) ^ round);
+        async move {
+            for turn in 0..INCREMENTS_EACH {
+                let id = (round * CALLERS + caller) * INCREMENTS_EACH + turn;
+                if dice.random_bool(0.1) {
+                    // A caller that goes away: nobody is told, the operation may be in.
+                    told.borrow_mut().unknown.insert(id);
+                    let going = increment(&keyspace, id);
+                    let polls = dice.random_range(0..6);
+                    give_up_after(polls, going).await;
+                    continue;
+                }
+                let answer = increment(&keyspace, id).await;
+                let mut told = told.borrow_mut();
+                match answer {
+                    Ok(Ok(_)) => told.acknowledged.insert(id),
+                    Ok(Err(())) => told.refused.insert(id),
+                    Err(StoreError::Unavailable(_) | StoreError::Contended { .. }) => {
+                        told.refused.insert(id)
+                    }
+                    Err(StoreError::Ambiguous(_)) => told.unknown.insert(id),
+                    Err(error) => panic!("seed {seed}: {error}"),
+                };
+            }
+        }
+    };
+    join_all((0..CALLERS).map(caller)).await;
+}
+
+/// Polls a future so often, letting others run in between, and drops it.
+async fn give_up_after(polls: u32, future: impl Future) {
+    let mut future = Box::pin(future);
+    for _ in 0..polls {
+        if futures::poll!(future.as_mut()).is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn insist<T, F: Future<Output = Result<T, StoreError>>>(mut call: impl FnMut() -> F) -> T {
+    loop {
+        match call().await {
+            Ok(value) => return value,
+            Err(StoreError::Unavailable(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// The counter, the markers' ids, and the events.
+async fn contents(keyspace: &Keyspace) -> (u64, BTreeSet<u64>, Vec<EventRow>) {
+    let markers = RowRange::prefix(b"marker/", Direction::Ascending, usize::MAX);
+    let look = |rows: &Rows<'_>| -> Result<_, Stop<()>> {
+        let ids = rows.range(&markers)?.into_iter();
+        let ids = ids.map(|(key, _)| number(Some(key.slice(b"marker/".len()..))));
+        Ok((number(rows.get(b"count")?), ids.collect::<BTreeSet<u64>>()))
+    };
+    let sequenced = insist(|| keyspace.read(HOT, look)).await;
+    let (count, ids) = sequenced.durable(keyspace).await.unwrap().unwrap();
+    let mut events = Vec::new();
+    let mut after = Position(0);
+    loop {
+        let page = insist(|| keyspace.events(after, 7)).await;
+        after = page.next;
+        events.extend(page.events);
+        if !page.more {
+            return (count, ids, events);
+        }
+    }
+}
+
+async fn check(seed: u64, keyspace: &Keyspace, told: &Told) {
+    let (count, ids, events) = contents(keyspace).await;
+    assert_eq!(
+        count,
+        ids.len() as u64,
+        "seed {seed}: one increment a marker"
+    );
+    let lost: Vec<_> = told.acknowledged.difference(&ids).collect();
+    assert!(
+        lost.is_empty(),
+        "seed {seed}: acknowledged and lost: {lost:?}"
+    );
+    let ghosts: Vec<_> = told.refused.intersection(&ids).collect();
+    assert!(ghosts.is_empty(), "seed {seed}: refused and in: {ghosts:?}");
+    assert_eq!(
+        events.len() as u64,
+        count,
+        "seed {seed}: one event an increment"
+    );
+    for (event, number) in events.iter().zip(1..) {
+        assert_eq!(event.key, row(b"event/", number), "seed {seed}: no gap");
+    }
+}
+
+fn store(engine: &Arc<Simulated>, instance: u64, combined_max: u64) -> Store {
+    let mut options = StoreOptions::new(instance);
+    options.spawner = Arc::new(TurnSpawner);
+    options.operations_per_commit_max = combined_max;
+    options.lane_idle_bytes_max = 200;
+    options.conflicts_per_operation_max = 200;
+    Store::new(engine.clone(), options)
+}
+
+/// Some rounds of callers over two stores, with a crash of the engine (and of all that
+/// runs over it) between. Gives what it came to, to compare and to sum up.
+fn run(kind: Kind, seed: u64) -> (u64, FaultCounts, StoreCounters, usize) {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+    };
+    let mut options = SimulatedOptions::new(kind, seed);
+    options.faults = match kind {
+        Kind::Replicated => Faults::replicated(),
+        Kind::OneLog | Kind::OneLogShared => Faults::one_log(),
+    };
+    let faults = options.faults;
+    let mut engine = Arc::new(Simulated::new(options));
+    let told = Rc::new(RefCell::new(Told::default()));
+    let mut summed = StoreCounters::default();
+    for round in 0..3 {
+        // A crash takes the tasks of the process along: each round has its own runtime.
+        runtime().block_on(async {
+            engine.set_faults(faults);
+            let combined_max = 1 + seed % 5;
+            let mut keyspaces = Vec::new();
+            let stores = [0, 1].map(|index| store(&engine, round * 2 + index, combined_max));
+            for store in &stores {
+                keyspaces.push(insist(|| store.keyspace("faults")).await);
+            }
+            callers(&keyspaces, round, seed, &told).await;
+            for store in &stores {
+                let counters = store.counters();
+                summed.ambiguous += counters.ambiguous;
+                summed.ambiguous_resolved += counters.ambiguous_resolved;
+                summed.commits += counters.commits;
+                summed.combined_operations += counters.combined_operations;
+                summed.conflicts += counters.conflicts;
+            }
+        });
+        engine = Arc::new(engine.crash());
+        runtime().block_on(async {
+            engine.set_faults(Faults::default());
+            let store = store(&engine, 99, 1);
+            let keyspace = insist(|| store.keyspace("faults")).await;
+            check(seed, &keyspace, &told.borrow()).await;
+        });
+    }
+    let unknown = told.borrow().unknown.len();
+    (engine.fingerprint(), engine.fault_counts(), summed, unknown)
+}
+
+fn seeds(kind: Kind, seeds: std::ops::Range<u64>) -> (FaultCounts, StoreCounters) {
+    let mut faults = FaultCounts::default();
+    let mut counters = StoreCounters::default();
+    for seed in seeds {
+        let (_, met, counted, _) = run(kind, seed);
+        faults.conflicts += met.conflicts;
+        faults.timeouts_before += met.timeouts_before;
+        faults.timeouts_after += met.timeouts_after;
+        faults.late_arrivals += met.late_arrivals;
+        faults.unavailable += met.unavailable;
+        faults.torn_tails += met.torn_tails;
+        faults.commits_lost += met.commits_lost;
+        counters.ambiguous += counted.ambiguous;
+        counters.ambiguous_resolved += counted.ambiguous_resolved;
+        counters.commits += counted.commits;
+        counters.combined_operations += counted.combined_operations;
+        counters.conflicts += counted.conflicts;
+    }
+    println!("{kind:?}: {faults:?} {counters:?}");
+    (faults, counters)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_over_a_network_with_faults() {
+    let (faults, counters) = seeds(Kind::Replicated, 0..3_000);
+    // The faults were there, or the test shows nothing.
+    assert!(faults.timeouts_before > 1_000);
+    assert!(faults.timeouts_after > 1_000);
+    assert!(faults.late_arrivals > 100);
+    assert!(faults.conflicts > 1_000);
+    assert!(
+        counters.combined_operations > counters.commits,
+        "combining combines"
+    );
+    // Nearly every ambiguous outcome is found out.
+    assert!(counters.ambiguous_resolved * 100 > counters.ambiguous * 95);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_behind_one_log_that_crashes() {
+    let (faults, _) = seeds(Kind::OneLog, 0..3_000);
+    assert!(faults.commits_lost > 100, "crashes took something away");
+    assert!(faults.torn_tails > 100);
+    assert!(faults.unavailable > 1_000);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_combining_over_one_log_that_crashes() {
+    let (faults, counters) = seeds(Kind::OneLogShared, 0..3_000);
+    assert!(faults.commits_lost > 100, "crashes took something away");
+    assert!(
+        counters.combined_operations > counters.commits,
+        "combining combines"
+    );
+}
+
+#[test]
+fn a_run_repeats_from_its_seed() {
+    for kind in [Kind::OneLog, Kind::OneLogShared, Kind::Replicated] {
+        let mut fingerprints = BTreeSet::new();
+        for seed in 0..50 {
+            let (fingerprint, faults, counters, unknown) = run(kind, seed);
+            let again = run(kind, seed);
+            assert_eq!(
+                again,
+                (fingerprint, faults, counters, unknown),
+                "seed {seed}"
+            );
+            fingerprints.insert(fingerprint);
+        }
+        assert!(fingerprints.len() > 40, "seeds differ");
+    }
+}
