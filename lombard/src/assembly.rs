@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lombard_service::{Application, Config, Host, RunningApplication, StartError};
+use lombard_service::{Application, Config, ConfigError, Host, RunningApplication, StartError};
 use lombard_store::embedded::{Embedded, EmbeddedOptions};
 use lombard_store::{Store, StoreError, StoreOptions};
 use serde::Deserialize;
@@ -138,6 +138,7 @@ pub fn not_started(error: StartError) -> Failure {
     let what = error.to_string();
     match error {
         StartError::Config(_) => Failure::usage(what),
+        StartError::Service { cause, .. } if cause.is::<ConfigError>() => Failure::usage(what),
         StartError::Listen { .. } => Failure::failed(what)
             .advise("another process listens there: stop it, or take other ports with --port-base"),
         StartError::Service { .. } | StartError::NotReady { .. } | StartError::Interrupted => {

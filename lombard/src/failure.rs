@@ -15,6 +15,8 @@ pub enum Failure {
     Usage(Report),
     /// Whoever read our output has gone: there is nobody to tell.
     OutputClosed,
+    /// This signal ended it. Exit code 128 and its number, as shells have it.
+    Interrupted(u8),
 }
 
 /// What a person is told: what was wrong and where, and what to do.
@@ -71,6 +73,7 @@ impl Failure {
             Self::No | Self::Failed(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
             Self::OutputClosed => ExitCode::SUCCESS,
+            Self::Interrupted(signal) => ExitCode::from(128 | signal),
         }
     }
 }
@@ -81,6 +84,7 @@ impl fmt::Display for Failure {
             Self::No => f.write_str("the answer is no"),
             Self::Failed(report) | Self::Usage(report) => f.write_str(&report.what),
             Self::OutputClosed => f.write_str("the output was closed"),
+            Self::Interrupted(_) => f.write_str("interrupted"),
         }
     }
 }

@@ -27,6 +27,9 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 
+/// The numbers of signals, as shells add them to 128.
+const SIGINT: u8 = 2;
+const SIGTERM: u8 = 15;
 const DATA_DEFAULT: &str = "./lombard-data";
 
 /// The backend of a digital bank, as one binary.
@@ -116,12 +119,28 @@ fn main() -> ExitCode {
             return failure.exit_code();
         }
     };
-    match runtime.block_on(run(&global, command)) {
+    match runtime.block_on(until_interrupted(&global, command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.tell();
             failure.exit_code()
         }
+    }
+}
+
+/// `up` and `run` drain when they are interrupted. All else ends at once: what was
+/// acknowledged is safe, and everything can be started again.
+async fn until_interrupted(global: &Global, command: Command) -> Result<(), Failure> {
+    if matches!(command, Command::Up(_) | Command::Run(_)) {
+        return run(global, command).await;
+    }
+    // A bank in this process takes the signals over: they must be heard here too.
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+    tokio::select! {
+        done = run(global, command) => done,
+        _ = tokio::signal::ctrl_c() => Err(Failure::Interrupted(SIGINT)),
+        _ = terminated.recv() => Err(Failure::Interrupted(SIGTERM)),
     }
 }
 

@@ -24,14 +24,19 @@ pub fn customer(number: u32) -> String {
     format!("customer-{number:02}")
 }
 
-/// Opens all accounts and funds them.
-pub fn open_accounts(ledger: &mut Ledger) {
+/// Opens all accounts and funds them: each entry's id with the legs of its result.
+pub fn open_accounts(ledger: &mut Ledger) -> Vec<(String, Vec<Value>)> {
     ledger.open(FUNDER, false);
+    let mut funded = Vec::new();
     for number in 0..CUSTOMERS {
         let account = customer(number);
         ledger.open(&account, true);
-        ledger.post(&[(FUNDER, -FUNDS_MINOR), (account.as_str(), FUNDS_MINOR)]);
+        let legs = [(FUNDER, -FUNDS_MINOR), (account.as_str(), FUNDS_MINOR)];
+        let id = id();
+        let answer = ledger.call("CreateEntry", &json!({"entry": entry(&id, &legs)})).ok();
+        funded.push((id, answer["result"]["legs"].as_array().cloned().unwrap_or_default()));
     }
+    funded
 }
 
 /// One entry that was asked for.

@@ -227,7 +227,9 @@ async fn ask(
         let acknowledged = match answer {
             Answer::Accepted(body) => accepted(&request, &body, &mut measured)?,
             Answer::Refused { code, message } => {
-                measured.failed(format!("{code}: {message}"), entries);
+                // Our messages begin with the reason; the rest names accounts and amounts.
+                let reason = message.split_once(": ").map_or("", |(reason, _)| reason);
+                measured.failed(format!("{code} {reason}"), entries);
                 0
             }
             Answer::Lost(reason) => {
