@@ -30,6 +30,11 @@ use crate::failure::Failure;
 /// The numbers of signals, as shells add them to 128.
 const SIGINT: u8 = 2;
 const SIGTERM: u8 = 15;
+/// Many small short-lived messages on many threads: measured, the system's own
+/// allocator took a fifth of the time of a call.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const DATA_DEFAULT: &str = "./lombard-data";
 
 /// The backend of a digital bank, as one binary.

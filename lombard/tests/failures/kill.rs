@@ -193,7 +193,9 @@ impl Known {
         for account in accounts() {
             for posting in ledger.postings(&account) {
                 let place = (account.clone(), text(&posting["address"]).to_owned());
-                let moved = found.entry(text(&posting["entryId"]).to_owned()).or_default();
+                let moved = found
+                    .entry(text(&posting["entryId"]).to_owned())
+                    .or_default();
                 *moved.entry(place).or_default() += int(&posting["amountMinor"]);
             }
         }
@@ -219,7 +221,10 @@ fn balances(ledger: &mut Ledger) -> Balances {
     let mut balances = ledger.all_balances();
     balances.retain(|(account, address), balance| {
         let internal = address == "internal/reserved";
-        assert!(!internal || *balance == 0, "{account} has {balance} reserved for nobody");
+        assert!(
+            !internal || *balance == 0,
+            "{account} has {balance} reserved for nobody"
+        );
         !internal
     });
     balances

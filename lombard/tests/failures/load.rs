@@ -33,8 +33,16 @@ pub fn open_accounts(ledger: &mut Ledger) -> Vec<(String, Vec<Value>)> {
         ledger.open(&account, true);
         let legs = [(FUNDER, -FUNDS_MINOR), (account.as_str(), FUNDS_MINOR)];
         let id = id();
-        let answer = ledger.call("CreateEntry", &json!({"entry": entry(&id, &legs)})).ok();
-        funded.push((id, answer["result"]["legs"].as_array().cloned().unwrap_or_default()));
+        let answer = ledger
+            .call("CreateEntry", &json!({"entry": entry(&id, &legs)}))
+            .ok();
+        funded.push((
+            id,
+            answer["result"]["legs"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default(),
+        ));
     }
     funded
 }
