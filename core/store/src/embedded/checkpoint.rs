@@ -108,7 +108,7 @@ pub(super) fn run(core: &Arc<Core>) {
         let frozen = freeze(&core.tables, position);
         // Everything that was frozen was sequenced before now.
         let newest = core.log.position();
-        if futures::executor::block_on(core.log.durability.wait(newest)).is_err() {
+        if futures::executor::block_on(core.log.durable(newest)).is_err() {
             // The log has ended. What is frozen is replayed at the next start.
             return;
         }

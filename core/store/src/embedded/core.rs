@@ -15,6 +15,7 @@ use crate::rows::{Change, Changes, Rows};
 
 use super::catalog::Catalog;
 use super::figures::Figures;
+use super::known::Known;
 use super::log::{Appended, Log};
 use super::memtable::{Before, Cell, Memtable, Slot, SlotState};
 use super::options::EmbeddedOptions;
@@ -101,9 +102,10 @@ impl Core {
         self.load(&slot, &mut state)?;
         let view = View::new(&self.tables.stored, &slot, &state);
         let verdict = run(&mut Rows::new(&view));
+        let seen = view.into_seen();
+        self.learn(&slot, &mut state, &seen)?;
         match verdict {
             Verdict::Commit(changes) if !changes.is_empty() => {
-                let seen = view.into_seen();
                 self.sequence(&slot, &mut state, &changes, &seen)
             }
             // What the function saw came from commits up to the partition's last one.
@@ -143,19 +145,33 @@ impl Core {
         self.load(&slot, &mut state)?;
         let view = View::new(&self.tables.stored, &slot, &state);
         run(&Rows::new(&view));
+        let seen = view.into_seen();
+        self.learn(&slot, &mut state, &seen)?;
         Ok(Position(state.position))
+    }
+
+    /// Keeps what the index said, so that it need not be asked again.
+    fn learn(&self, slot: &Slot, state: &mut SlotState, seen: &Seen) -> Result<(), StoreError> {
+        for (key, value, place) in &seen.found {
+            self.tables.memtable.keep(state, key, value, *place);
+        }
+        for first in &seen.missed {
+            if state.known.missed(*first) {
+                let greatest = self.tables.stored.index.greatest(&slot.id, *first)?;
+                state.known.add_fence(*first, &greatest.unwrap_or_default());
+            }
+        }
+        Ok(())
     }
 
     /// The partition's version, from the index if it is not at hand.
     fn load(&self, slot: &Slot, state: &mut SlotState) -> Result<(), StoreError> {
         if state.version.is_none() {
-            state.version = Some(
-                self.tables
-                    .stored
-                    .index
-                    .version(&slot.id)?
-                    .unwrap_or_default(),
-            );
+            let found = self.tables.stored.index.version(&slot.id)?;
+            if found.is_none() {
+                state.known = Known::nothing_there();
+            }
+            state.version = Some(found.unwrap_or_default());
         }
         Ok(())
     }
@@ -214,41 +230,42 @@ impl Core {
                 place,
                 before: self.before(state, key, change, seen),
             };
-            let replaced = self
-                .tables
+            self.tables
                 .memtable
                 .put(state, record.slice(key_at..value_at), cell);
-            if let Some(replaced) = replaced {
-                self.tables.count_dead(replaced.place);
-            }
             at = end;
         }
     }
 
     /// What a row was before this change; if that stands in the log, it is dead now.
-    fn before(&self, state: &SlotState, key: &[u8], change: &Change, seen: &Seen) -> Before {
+    fn before(&self, state: &mut SlotState, key: &[u8], change: &Change, seen: &Seen) -> Before {
         if matches!(change, Change::Event(_)) {
-            // Written once: there was nothing.
-            return Before::Counted;
+            // Written once: there was nothing. Were it otherwise, no copy may stay.
+            self.tables.memtable.forget(state, key);
+            return Before::Nothing;
         }
         if let Some(active) = state.active.get(key) {
-            return active.before;
+            self.tables.count_dead(active.place);
+            return match active.before {
+                Before::Unknown => Before::Unknown,
+                Before::Nothing | Before::Something => Before::Something,
+            };
         }
-        if let Some(frozen) = state
-            .frozen
-            .as_ref()
-            .and_then(|frozen| frozen.rows.get(key))
-        {
+        if let Some(frozen) = state.frozen.as_ref().and_then(|frozen| frozen.rows.get(key)) {
             self.tables.count_dead(frozen.place);
-            return Before::Counted;
+            return Before::Something;
         }
-        match seen.get(key) {
-            Some(place) => {
-                if let Some(place) = place {
-                    self.tables.count_dead(place);
-                }
-                Before::Counted
+        if let Some(place) = self.tables.memtable.forget(state, key) {
+            self.tables.count_dead(place);
+            return Before::Something;
+        }
+        match seen.place(key) {
+            Some(Some(place)) => {
+                self.tables.count_dead(place);
+                Before::Something
             }
+            Some(None) => Before::Nothing,
+            None if state.known.rules_out(key) => Before::Nothing,
             None => Before::Unknown,
         }
     }

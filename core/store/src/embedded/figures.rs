@@ -36,6 +36,10 @@ figures! {
     row_reads,
     /// Those that found none.
     row_reads_absent,
+    /// Look-ups of a row that went to the index.
+    index_reads,
+    /// Ranges of rows that went to the index.
+    index_ranges,
     /// Rows read by their place in the log.
     log_row_reads,
     /// Checkpoints that were finished.

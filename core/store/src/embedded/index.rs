@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use fjall::config::{
@@ -36,7 +36,6 @@ const COMPACTION_THREADS: usize = 1;
 pub(super) struct Index {
     database: Database,
     keyspaces: RwLock<BTreeMap<KeyspaceId, Keyspace>>,
-    folder: PathBuf,
 }
 
 /// What the index has of a row.
@@ -59,7 +58,6 @@ impl Index {
         Ok(Self {
             database,
             keyspaces: RwLock::default(),
-            folder: folder.to_path_buf(),
         })
     }
 
@@ -79,7 +77,7 @@ impl Index {
                     .index_block_pinning_policy(PinningPolicy::all(true))
                     .filter_block_partitioning_policy(PartitioningPolicy::all(false))
                     .index_block_partitioning_policy(PartitioningPolicy::all(false))
-                    .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+                    .data_block_compression_policy(CompressionPolicy::new([CompressionType::None, CompressionType::None, CompressionType::Lz4]))
             })
             .map_err(|error| unavailable("open a keyspace of", &error))?;
         self.keyspaces.write().insert(id, keyspace);
@@ -164,6 +162,13 @@ impl Index {
         }))
     }
 
+    /// The greatest key of the partition's rows that begin with this byte.
+    pub(super) fn greatest(&self, partition: &PartitionId, first: u8) -> Result<Option<Bytes>, StoreError> {
+        let range = RowRange::prefix(&[first], Direction::Descending, 1);
+        let mut rows = self.range(partition, &range)?;
+        rows.next().map(|row| row.map(|(key, _)| key)).transpose()
+    }
+
     /// Keys of partitions of a keyspace, in order, behind `after`.
     pub(super) fn partitions(
         &self,
@@ -240,10 +245,6 @@ impl Index {
             .sum()
     }
 
-    /// Where it is.
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
-    }
 }
 
 impl Entry {

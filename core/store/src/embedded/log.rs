@@ -18,6 +18,11 @@ use super::record::{Draft, Kind, encode_end};
 use super::segment::{HEADER_PAGE_BYTES, Segment, TAIL_BYTES};
 use super::segments::Segments;
 
+/// A frame of this size is written even if nobody waits for it.
+const FRAME_BYTES: usize = 1 << 20;
+/// How long commits that nobody waits for are left to gather.
+const LINGER: Duration = Duration::from_millis(5);
+
 /// The log of one store.
 pub(super) struct Log {
     pub(super) disk: Arc<dyn Disk>,
@@ -57,9 +62,22 @@ struct Sequencer {
     spare_failed: Option<String>,
     /// Why nothing is taken just now (disk takes no writes) or any more (closed).
     refusing: Option<StoreError>,
-    writer_idle: bool,
+    /// Somebody waits for this position.
+    wanted: u64,
+    writer: WriterState,
     closing: bool,
     closing_mark_written: bool,
+}
+
+/// What the writer is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WriterState {
+    /// It looks for more by itself before it waits.
+    Busy,
+    /// There was nothing to write.
+    Idle,
+    /// There is something that nobody waits for yet.
+    Lingering,
 }
 
 /// What is written and made durable together, in one segment.
@@ -122,7 +140,8 @@ impl Log {
                 spare: head.spare,
                 spare_failed: None,
                 refusing: None,
-                writer_idle: false,
+                wanted: 0,
+                writer: WriterState::Busy,
                 closing: false,
                 closing_mark_written: false,
             }),
@@ -155,7 +174,14 @@ impl Log {
         sequencer.pending_bytes += len;
         sequencer.last_commit = position;
         let segment = sequencer.head.clone();
-        let wake = std::mem::take(&mut sequencer.writer_idle);
+        let wake = match sequencer.writer {
+            WriterState::Busy => false,
+            WriterState::Idle => true,
+            WriterState::Lingering => sequencer.pending_bytes >= FRAME_BYTES,
+        };
+        if wake {
+            sequencer.writer = WriterState::Busy;
+        }
         drop(sequencer);
         if wake {
             self.work.notify_one();
@@ -197,9 +223,8 @@ impl Log {
                 "the log's next segment is not ready"
             };
             // A seal may wait to be written, of which nobody has told the writer yet.
-            if std::mem::take(&mut sequencer.writer_idle) {
-                self.work.notify_one();
-            }
+            sequencer.wanted = u64::MAX;
+            self.work.notify_one();
             if self.room.wait_for(sequencer, deadline).timed_out() {
                 return Err(StoreError::Unavailable(why.into()));
             }
@@ -220,23 +245,72 @@ impl Log {
         true
     }
 
+    /// Waits until the position is durable.
+    ///
+    /// # Errors
+    /// It never will be, or nobody knows.
+    pub(super) async fn durable(&self, position: u64) -> Result<(), StoreError> {
+        if self.durability.position() < position {
+            self.want(position);
+        }
+        self.durability.wait(position).await
+    }
+
+    /// Has the writer write now what is before the position.
+    fn want(&self, position: u64) {
+        let wake = {
+            let mut sequencer = self.sequencer.lock();
+            sequencer.wanted = sequencer.wanted.max(position);
+            let wake = sequencer.writer == WriterState::Lingering;
+            if wake {
+                sequencer.writer = WriterState::Busy;
+            }
+            wake
+        };
+        if wake {
+            self.work.notify_one();
+        }
+    }
+
     /// For the writer: waits for frames to write. None: it is done.
+    ///
+    /// What nobody waits for is left to gather for a moment: a flush costs the
+    /// same for one commit as for thousands.
     pub(super) fn take(&self) -> Option<Vec<Frame>> {
         let mut sequencer = self.sequencer.lock();
-        while sequencer.frame.is_empty() && sequencer.sealed.is_empty() {
-            if sequencer.closing {
-                let fits = u64::from(sequencer.offset + TAIL_BYTES) <= sequencer.head.span;
-                if sequencer.closing_mark_written || !fits {
-                    return None;
+        let mut lingered = false;
+        loop {
+            if sequencer.frame.is_empty() && sequencer.sealed.is_empty() {
+                if sequencer.closing {
+                    let fits = u64::from(sequencer.offset + TAIL_BYTES) <= sequencer.head.span;
+                    if sequencer.closing_mark_written || !fits {
+                        return None;
+                    }
+                    // Says that all before it is durable: after a clean end, a bad record is damage.
+                    sequencer.closing_mark_written = true;
+                    break;
                 }
-                // Says that all before it is durable: after a clean end, a bad record is damage.
-                sequencer.closing_mark_written = true;
+                sequencer.writer = WriterState::Idle;
+                self.work.wait(&mut sequencer);
+                continue;
+            }
+            // Everything before the frame is durable.
+            let durable = sequencer.head.base + u64::from(sequencer.frame_start);
+            if lingered
+                || sequencer.closing
+                || !sequencer.sealed.is_empty()
+                || sequencer.wanted > durable
+                || sequencer.pending_bytes >= FRAME_BYTES
+            {
                 break;
             }
-            sequencer.writer_idle = true;
-            self.work.wait(&mut sequencer);
+            sequencer.writer = WriterState::Lingering;
+            lingered = self.work.wait_for(&mut sequencer, LINGER).timed_out();
         }
-        sequencer.writer_idle = false;
+        sequencer.writer = WriterState::Busy;
+        if sequencer.wanted == u64::MAX {
+            sequencer.wanted = 0;
+        }
         if !sequencer.frame.is_empty() || sequencer.sealed.is_empty() {
             sequencer.end_frame(Kind::Mark);
         }
@@ -350,11 +424,6 @@ impl Log {
             self.work.wait_for(&mut sequencer, time);
         }
         !sequencer.closing
-    }
-
-    /// The segment that is being written.
-    pub(super) fn head(&self) -> Arc<Segment> {
-        self.sequencer.lock().head.clone()
     }
 }
 

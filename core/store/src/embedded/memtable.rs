@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use crate::port::PartitionId;
 
+use super::known::Known;
 use super::record::partition_crc;
 use super::segment::Place;
 
@@ -38,8 +39,10 @@ pub(super) struct Cell {
 pub(super) enum Before {
     /// Nobody looked.
     Unknown,
-    /// What it was is known, and was counted as dead if it stood anywhere.
-    Counted,
+    /// It was not there.
+    Nothing,
+    /// It was there, and was counted as dead.
+    Something,
 }
 
 /// Rows of one partition.
@@ -63,6 +66,8 @@ pub(super) struct SlotState {
     pub(super) active: Table,
     /// With the version that they make.
     pub(super) frozen: Option<Arc<Frozen>>,
+    /// What is known of the index's rows without asking it.
+    pub(super) known: Known,
     /// It stands in its shard's dirty list.
     dirty: bool,
 }
@@ -79,6 +84,9 @@ pub(super) struct Memtable {
     hasher: RandomState,
     active_bytes: AtomicUsize,
     frozen_bytes: AtomicUsize,
+    /// Copies of rows that the index has.
+    kept_bytes: AtomicUsize,
+    kept_bytes_max: usize,
     idle_per_shard_max: usize,
 }
 
@@ -134,12 +142,14 @@ impl Hasher for Pass {
 
 impl Memtable {
     /// An empty one, that keeps about so many idle partitions at hand.
-    pub(super) fn new(partitions_idle_max: usize) -> Self {
+    pub(super) fn new(partitions_idle_max: usize, kept_bytes_max: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: RandomState::new(),
             active_bytes: AtomicUsize::new(0),
             frozen_bytes: AtomicUsize::new(0),
+            kept_bytes: AtomicUsize::new(0),
+            kept_bytes_max,
             idle_per_shard_max: partitions_idle_max / SHARDS,
         }
     }
@@ -156,7 +166,7 @@ impl Memtable {
             return slot.clone();
         }
         if slots.len() > 2 * self.idle_per_shard_max + 16 {
-            drop_idle(&mut slots, self.idle_per_shard_max);
+            self.drop_idle(&mut slots);
         }
         let slot = Arc::new(Slot {
             // A copy of its own: the caller's may be a piece of something large.
@@ -232,14 +242,73 @@ impl Memtable {
         all
     }
 
-    /// The frozen rows are in the index: memory lets go of them.
+    /// The frozen rows are in the index: memory lets go of them, but for
+    /// copies of those that are replaced all the time.
     pub(super) fn thaw(&self, slots: Vec<Arc<Slot>>) {
         for slot in slots {
-            let frozen = slot.state.lock().frozen.take();
+            let mut state = slot.state.lock();
+            let Some(frozen) = state.frozen.take() else {
+                continue;
+            };
+            for (key, cell) in &frozen.rows {
+                let Some(value) = &cell.value else {
+                    continue;
+                };
+                state.known.note(key);
+                if cell.before == Before::Something && !state.active.contains_key(key) {
+                    self.keep(&mut state, key, value, cell.place);
+                }
+            }
+            drop(state);
             // Freed outside of the lock.
             drop(frozen);
         }
         self.frozen_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Keeps a copy of a row that the index has.
+    pub(super) fn keep(&self, state: &mut SlotState, key: &[u8], value: &Bytes, place: Place) {
+        if self.kept_bytes.load(Ordering::Relaxed) >= self.kept_bytes_max {
+            return;
+        }
+        let before = state.known.kept_bytes();
+        state.known.keep(key, value, place);
+        self.kept_bytes
+            .fetch_add(state.known.kept_bytes() - before, Ordering::Relaxed);
+    }
+
+    /// Forgets the copy of a row that changes; where the row stands.
+    pub(super) fn forget(&self, state: &mut SlotState, key: &[u8]) -> Option<Place> {
+        let before = state.known.kept_bytes();
+        let kept = state.known.forget(key)?;
+        self.kept_bytes
+            .fetch_sub(before - state.known.kept_bytes(), Ordering::Relaxed);
+        Some(kept.place)
+    }
+
+    /// Bytes of copies of rows that the index has.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Forgets partitions that nobody uses and that have nothing to write.
+    fn drop_idle(&self, slots: &mut HashMap<Hashed, Arc<Slot>, Pass>) {
+        let mut excess = slots.len().saturating_sub(self.idle_per_shard_max);
+        slots.retain(|_, slot| {
+            // Others get at it through this map only, which is locked: one reference is ours.
+            if excess == 0 || Arc::strong_count(slot) > 1 {
+                return true;
+            }
+            let mut state = slot.state.lock();
+            let idle = !state.dirty && state.active.is_empty() && state.frozen.is_none();
+            if idle {
+                excess -= 1;
+                self.kept_bytes
+                    .fetch_sub(state.known.kept_bytes(), Ordering::Relaxed);
+                state.known.forget_all();
+            }
+            !idle
+        });
     }
 
     /// Bytes of rows that wait for the next checkpoint.
@@ -287,21 +356,4 @@ impl Memtable {
         }
         keys
     }
-}
-
-/// Forgets partitions that nobody uses and that have nothing to write, down to `keep`.
-fn drop_idle(slots: &mut HashMap<Hashed, Arc<Slot>, Pass>, keep: usize) {
-    let mut excess = slots.len().saturating_sub(keep);
-    slots.retain(|_, slot| {
-        // Others get at it through this map only, which is locked: one reference is ours.
-        if excess == 0 || Arc::strong_count(slot) > 1 {
-            return true;
-        }
-        let state = slot.state.lock();
-        let idle = !state.dirty && state.active.is_empty() && state.frozen.is_none();
-        if idle {
-            excess -= 1;
-        }
-        !idle
-    });
 }

@@ -23,6 +23,7 @@ mod durable;
 mod events;
 mod figures;
 mod index;
+mod known;
 mod log;
 mod manifest;
 mod memtable;

@@ -116,7 +116,7 @@ impl Embedded {
         let figures = Arc::new(Figures::default());
         let store = manifest.store;
         let tables = Tables {
-            memtable: Memtable::new(options.partitions_idle_max),
+            memtable: Memtable::new(options.partitions_idle_max, options.rows_kept_bytes_max),
             stored: Stored {
                 index,
                 segments: segments.clone(),
@@ -307,6 +307,7 @@ impl Engine for Embedded {
         more("log_bytes", log_bytes);
         more("index_bytes", core.tables.stored.index.disk_bytes());
         more("memtable_bytes", core.tables.memtable.bytes() as u64);
+        more("rows_kept_bytes", core.tables.memtable.kept_bytes() as u64);
         more(
             "partitions_in_memory",
             core.tables.memtable.partitions() as u64,
@@ -382,7 +383,7 @@ impl Engine for Embedded {
     }
 
     async fn durable(&self, position: Position) -> Result<(), StoreError> {
-        self.core.log.durability.wait(position.0).await
+        self.core.log.durable(position.0).await
     }
 
     async fn partitions(

@@ -30,6 +30,8 @@ pub struct EmbeddedOptions {
     pub cache_bytes: u64,
     /// Partitions whose version is kept at hand while nobody uses them.
     pub partitions_idle_max: usize,
+    /// Most bytes of small, often replaced rows that are kept at hand as copies.
+    pub rows_kept_bytes_max: usize,
     /// A segment with fewer live bytes, in percent of its size, is rewritten. Zero: never.
     pub rewrite_live_percent: u8,
     /// Writes are refused when the disk has less than this left, so that the index can still be written.
@@ -53,6 +55,7 @@ impl Default for EmbeddedOptions {
             inline_bytes_max: 64,
             cache_bytes: 256 << 20,
             partitions_idle_max: 100_000,
+            rows_kept_bytes_max: 64 << 20,
             rewrite_live_percent: 50,
             disk_reserve_bytes: 256 << 20,
             wait_for_room_ms: 2_000,

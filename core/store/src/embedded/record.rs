@@ -209,7 +209,6 @@ pub(super) fn encode_end(kind: Kind, position: u64, frame_start: u64) -> [u8; HE
 /// The fixed part of a record. Nothing is verified but that the kind exists.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
-    pub(super) crc: u32,
     pub(super) len: u32,
     pub(super) position: u64,
     pub(super) version: u64,
@@ -225,7 +224,6 @@ impl Header {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let kind = *bytes.get(31)?;
         Some(Self {
-            crc: u32_at(bytes, 0)?,
             len: u32_at(bytes, 4)?,
             position: u64_at(bytes, 8)?,
             version: u64_at(bytes, 16)?,

@@ -11,6 +11,7 @@ use crate::error::StoreError;
 use super::checkpoint;
 use super::core::Tables;
 use super::disk::{Disk, write_all_at};
+use super::known::Known;
 use super::log::Head;
 use super::manifest::Manifest;
 use super::memtable::{Before, Cell};
@@ -250,6 +251,9 @@ impl Replay<'_> {
                 .map_err(|error| damaged(format!("partition {id:?}: {error}")))?
                 .unwrap_or_default(),
         };
+        if state.version.is_none() && version == 0 {
+            state.known = Known::nothing_there();
+        }
         state.version = Some(version);
         let next = record.header.version;
         if next <= version {

@@ -83,8 +83,8 @@ pub(super) struct View<'a> {
     stored: &'a Stored,
     slot: &'a Slot,
     state: &'a SlotState,
-    /// What the index had of the rows that were asked for, by checksum of the key.
-    seen: RefCell<Vec<(u32, Option<Place>)>>,
+    /// What the index said.
+    seen: RefCell<Seen>,
 }
 
 impl<'a> View<'a> {
@@ -98,11 +98,11 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What the index had of the rows that were asked for, sorted.
+    /// What the index said of the rows that were asked for.
     pub(super) fn into_seen(self) -> Seen {
         let mut seen = self.seen.into_inner();
-        seen.sort_unstable_by_key(|(crc, _)| *crc);
-        Seen(seen)
+        seen.places.sort_unstable_by_key(|(crc, _)| *crc);
+        seen
     }
 
     fn cell(&self, key: &[u8]) -> Option<&Cell> {
@@ -118,13 +118,29 @@ impl<'a> View<'a> {
         if let Some(cell) = self.cell(key) {
             return Ok(cell.value.clone());
         }
+        if let Some(kept) = self.state.known.kept(key) {
+            return Ok(Some(kept.value.clone()));
+        }
+        if self.state.known.rules_out(key) {
+            return Ok(None);
+        }
+        Figures::add(&self.stored.figures.index_reads, 1);
         let entry = self.stored.index.get(&self.slot.id, key)?;
         let place = entry.as_ref().map(|entry| entry.place);
-        self.seen.borrow_mut().push((crc32c::crc32c(key), place));
-        match entry {
-            Some(entry) => self.stored.value(&self.slot.id, self.slot.crc, key, entry),
-            None => Ok(None),
+        let value = match entry {
+            Some(entry) => self.stored.value(&self.slot.id, self.slot.crc, key, entry)?,
+            None => None,
+        };
+        let mut seen = self.seen.borrow_mut();
+        seen.places.push((crc32c::crc32c(key), place));
+        match (&value, place, key.first()) {
+            (Some(value), Some(place), _) if seen.found.len() < FOUND_MAX => {
+                seen.found.push((key.into(), value.clone(), place));
+            }
+            (None, _, Some(first)) if !seen.missed.contains(first) => seen.missed.push(*first),
+            _ => {}
         }
+        Ok(value)
     }
 
     fn find_range(&self, range: &RowRange) -> Result<Vec<Row>, StoreError> {
@@ -134,31 +150,47 @@ impl<'a> View<'a> {
         }
         let descending = range.direction == Direction::Descending;
         let no_rows = Table::new();
-        let frozen = self
-            .state
-            .frozen
-            .as_ref()
-            .map_or(&no_rows, |frozen| &frozen.rows);
+        let frozen = self.state.frozen.as_ref().map_or(&no_rows, |frozen| &frozen.rows);
         let mut active = in_memory(&self.state.active, range);
         let mut frozen = in_memory(frozen, range);
-        let mut stored = self.stored.index.range(&self.slot.id, range)?.peekable();
+        // While the index cannot have the next row, it is not asked at all.
+        let first = one_first_byte(range);
+        let nothing_stored = first.is_some() && lower_key(range).is_some_and(|key| self.state.known.rules_out(key));
+        let mut stored = None;
         while found.len() < range.limit {
+            let memory = [&mut active, &mut frozen]
+                .into_iter()
+                .filter_map(|rows| rows.peek().map(|(key, _)| *key))
+                .min_by(|a, b| in_order(a, b, descending));
+            let from_memory = nothing_stored
+                || (descending && first.is_some() && memory.is_some_and(|key| self.state.known.rules_out(key)));
+            if from_memory && stored.is_none() {
+                let Some(key) = memory.cloned() else {
+                    break;
+                };
+                let newest = next_if_key(&mut active, &key);
+                let cell = next_if_key(&mut frozen, &key);
+                if let Some(value) = newest.or(cell).and_then(|cell| cell.value.clone()) {
+                    found.push((key, value));
+                }
+                continue;
+            }
+            let stored = match &mut stored {
+                Some(stored) => stored,
+                none => {
+                    Figures::add(&self.stored.figures.index_ranges, 1);
+                    none.insert(self.stored.index.range(&self.slot.id, range)?.peekable())
+                }
+            };
             if let Some(Err(error)) = stored.next_if(Result::is_err) {
                 return Err(error);
             }
-            let keys = [
-                active.peek().map(|(key, _)| *key),
-                frozen.peek().map(|(key, _)| *key),
-                stored
-                    .peek()
-                    .and_then(|row| row.as_ref().ok())
-                    .map(|(key, _)| key),
-            ];
-            let first = keys
+            let index = stored.peek().and_then(|row| row.as_ref().ok()).map(|(key, _)| key);
+            let next = [memory, index]
                 .into_iter()
                 .flatten()
                 .min_by(|a, b| in_order(a, b, descending));
-            let Some(key) = first.cloned() else {
+            let Some(key) = next.cloned() else {
                 break;
             };
             // All that have this row move on; the newest counts.
@@ -167,10 +199,7 @@ impl<'a> View<'a> {
             let oldest = stored.next_if(|row| row.as_ref().is_ok_and(|(found, _)| *found == key));
             let value = match (newest.or(newer), oldest) {
                 (Some(cell), _) => cell.value.clone(),
-                (None, Some(Ok((_, entry)))) => {
-                    self.stored
-                        .value(&self.slot.id, self.slot.crc, &key, entry)?
-                }
+                (None, Some(Ok((_, entry)))) => self.stored.value(&self.slot.id, self.slot.crc, &key, entry)?,
                 (None, _) => None,
             };
             if let Some(value) = value {
@@ -201,19 +230,30 @@ impl RowSource for View<'_> {
     }
 }
 
-/// What the index had of rows, by checksum of their keys. Two keys with one
-/// checksum cost a wrong guess about dead bytes, nothing else.
-pub(super) struct Seen(Vec<(u32, Option<Place>)>);
+/// Rows of which a view remembers the value.
+const FOUND_MAX: usize = 4;
+
+/// What the index said while a view was in use.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// By checksum of the key: where the row stands. Two keys with one checksum
+    /// cost a wrong guess about dead bytes, nothing else.
+    places: Vec<(u32, Option<Place>)>,
+    /// Some of the rows that it had.
+    pub(super) found: Vec<(Box<[u8]>, Bytes, Place)>,
+    /// First bytes of keys that it did not have.
+    pub(super) missed: Vec<u8>,
+}
 
 impl Seen {
-    /// Outer none: nobody asked.
-    pub(super) fn get(&self, key: &[u8]) -> Option<Option<Place>> {
-        if self.0.is_empty() {
+    /// Where the row stands. Outer none: nobody asked.
+    pub(super) fn place(&self, key: &[u8]) -> Option<Option<Place>> {
+        if self.places.is_empty() {
             return None;
         }
         let crc = crc32c::crc32c(key);
-        let at = self.0.binary_search_by_key(&crc, |(crc, _)| *crc).ok()?;
-        self.0.get(at).map(|(_, place)| *place)
+        let at = self.places.binary_search_by_key(&crc, |(crc, _)| *crc).ok()?;
+        self.places.get(at).map(|(_, place)| *place)
     }
 }
 
@@ -236,6 +276,24 @@ fn next_if_key<'a>(rows: &mut InMemory<'a>, key: &Bytes) -> Option<&'a Cell> {
 
 fn in_order(a: &Bytes, b: &Bytes, descending: bool) -> Order {
     if descending { b.cmp(a) } else { a.cmp(b) }
+}
+
+fn lower_key(range: &RowRange) -> Option<&Bytes> {
+    match &range.from {
+        Bound::Included(key) | Bound::Excluded(key) => Some(key),
+        Bound::Unbounded => None,
+    }
+}
+
+/// The byte that all keys of the range begin with, if it is one.
+fn one_first_byte(range: &RowRange) -> Option<u8> {
+    let first = *lower_key(range)?.first()?;
+    let same = match &range.to {
+        Bound::Included(to) => to.first() == Some(&first),
+        Bound::Excluded(to) => to.first() == Some(&first) || Some(to.as_ref()) == first.checked_add(1).as_ref().map(std::slice::from_ref),
+        Bound::Unbounded => first == u8::MAX,
+    };
+    same.then_some(first)
 }
 
 /// Whether no key can lie between the bounds. Trees panic when asked for such a range.

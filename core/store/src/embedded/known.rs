@@ -1,0 +1,198 @@
+//! What is known of a partition's rows in the index without asking it.
+//!
+//! Most look-ups of a ledger are of two kinds: a small row that every commit
+//! reads and replaces, and a row that is not there, under an id newer than all
+//! before. The first kind is kept as a copy; the second is answered by a
+//! *fence*: the greatest key in the index that begins with the same byte.
+
+use bytes::Bytes;
+
+use super::segment::Place;
+
+/// Rows kept of one partition.
+const ROWS_MAX: usize = 8;
+/// Larger values are not kept.
+const VALUE_BYTES_MAX: usize = 512;
+/// Memory that a kept row takes beside its bytes.
+const ROW_OVERHEAD_BYTES: usize = 112;
+/// First bytes with a fence of their own.
+const FENCES_MAX: usize = 16;
+/// Look-ups that found nothing before a fence is worth a look at the index.
+const MISSES: u8 = 2;
+
+/// A copy of a row as the index has it.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    pub(super) key: Box<[u8]>,
+    pub(super) value: Bytes,
+    pub(super) place: Place,
+}
+
+/// What is known of one partition's rows in the index.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    kept: Vec<Kept>,
+    fences: Vec<Fence>,
+    /// Where there is no fence, there is no row either.
+    complete: bool,
+    misses: u8,
+}
+
+#[derive(Debug)]
+struct Fence {
+    first: u8,
+    /// No key of the index that begins with `first` is greater. Empty: there is none.
+    greatest: Box<[u8]>,
+}
+
+impl Known {
+    /// Of a partition that the index does not have.
+    pub(super) fn nothing_there() -> Self {
+        Self {
+            complete: true,
+            ..Self::default()
+        }
+    }
+
+    /// The copy of a row.
+    pub(super) fn kept(&self, key: &[u8]) -> Option<&Kept> {
+        self.kept.iter().find(|kept| *kept.key == *key)
+    }
+
+    /// Forgets the copy of a row, because the row changes.
+    pub(super) fn forget(&mut self, key: &[u8]) -> Option<Kept> {
+        let at = self.kept.iter().position(|kept| *kept.key == *key)?;
+        Some(self.kept.swap_remove(at))
+    }
+
+    /// Keeps a copy, if it is small and there is room.
+    pub(super) fn keep(&mut self, key: &[u8], value: &Bytes, place: Place) {
+        if value.len() > VALUE_BYTES_MAX || self.kept.len() >= ROWS_MAX || self.kept(key).is_some() {
+            return;
+        }
+        self.kept.push(Kept {
+            key: key.into(),
+            // A copy of its own: this one may be a piece of something large.
+            value: Bytes::copy_from_slice(value),
+            place,
+        });
+    }
+
+    /// Forgets all copies.
+    pub(super) fn forget_all(&mut self) {
+        self.kept = Vec::new();
+    }
+
+    /// Bytes that the copies take.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept
+            .iter()
+            .map(|kept| kept.key.len() + kept.value.len() + ROW_OVERHEAD_BYTES)
+            .sum()
+    }
+
+    /// Whether the index has no row with this key, nor any greater one with the same first byte.
+    pub(super) fn rules_out(&self, key: &[u8]) -> bool {
+        let Some(first) = key.first() else {
+            return false;
+        };
+        match self.fences.iter().find(|fence| fence.first == *first) {
+            Some(fence) => key > &*fence.greatest,
+            None => self.complete,
+        }
+    }
+
+    /// The index has this row now.
+    pub(super) fn note(&mut self, key: &[u8]) {
+        let Some(first) = key.first() else {
+            return;
+        };
+        match self.fences.iter_mut().find(|fence| fence.first == *first) {
+            Some(fence) if key > &*fence.greatest => fence.greatest = key.into(),
+            Some(_) => {}
+            None if self.complete => self.add_fence(*first, key),
+            // Nothing is known about these.
+            None => {}
+        }
+    }
+
+    /// The index was asked for a row that is not there: whether its fence should be looked up.
+    pub(super) fn missed(&mut self, first: u8) -> bool {
+        self.misses = self.misses.saturating_add(1);
+        self.misses > MISSES
+            && self.fences.len() < FENCES_MAX
+            && !self.complete
+            && self.fences.iter().all(|fence| fence.first != first)
+    }
+
+    /// What the index says is the greatest key with this first byte.
+    pub(super) fn add_fence(&mut self, first: u8, greatest: &[u8]) {
+        if self.fences.len() >= FENCES_MAX {
+            self.complete = false;
+            return;
+        }
+        self.fences.push(Fence {
+            first,
+            greatest: greatest.into(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fences_rule_out_what_is_behind_them_and_nothing_else() {
+        let mut known = Known::nothing_there();
+        assert!(known.rules_out(b"a1"));
+        known.note(b"a5");
+        known.note(b"a3");
+        assert!(!known.rules_out(b"a1"));
+        assert!(!known.rules_out(b"a5"));
+        assert!(known.rules_out(b"a50"));
+        assert!(known.rules_out(b"b"));
+        assert!(!known.rules_out(b""));
+    }
+
+    #[test]
+    fn without_knowing_all_only_a_fence_rules_out() {
+        let mut known = Known::default();
+        known.note(b"a5");
+        assert!(!known.rules_out(b"b"));
+        assert!(!known.rules_out(b"a6"));
+        assert!(!known.missed(b'a') && !known.missed(b'a') && known.missed(b'a'));
+        known.add_fence(b'a', b"");
+        assert!(known.rules_out(b"a"));
+        known.note(b"a7");
+        assert!(!known.rules_out(b"a7") && known.rules_out(b"a8"));
+    }
+
+    #[test]
+    fn more_first_bytes_than_fences_rule_nothing_out_that_may_be_there() {
+        let mut known = Known::nothing_there();
+        for first in 0..=u8::MAX {
+            known.note(&[first, 1]);
+        }
+        for first in 0..=u8::MAX {
+            assert!(!known.rules_out(&[first, 1]));
+        }
+    }
+
+    #[test]
+    fn copies_are_few_and_small() {
+        let mut known = Known::default();
+        let place = Place {
+            segment: 1,
+            offset: 1,
+            len: 1,
+        };
+        known.keep(b"big", &Bytes::from(vec![0; 513]), place);
+        assert!(known.kept(b"big").is_none());
+        for number in 0..20u8 {
+            known.keep(&[number], &Bytes::from_static(b"v"), place);
+        }
+        assert_eq!(known.kept.len(), ROWS_MAX);
+        assert!(known.forget(&[0]).is_some() && known.kept(&[0]).is_none());
+    }
+}
