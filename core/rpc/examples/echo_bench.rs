@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo run --release -p lombard-rpc --example echo_bench -- --callers 64 --connections 2
+//! cargo run --release -p lombard-rpc --example echo_bench -- --callers 64 --http 1.1
 //! ```
 //!
 //! Client and server share one process and its worker threads. `--raw` takes the
@@ -26,7 +27,7 @@ use lombard_contracts::bank::customer::v1::{
     ListCustomersRequest, ListCustomersResponse,
 };
 use lombard_rpc::Random;
-use lombard_rpc::client::{Channel, ChannelOptions};
+use lombard_rpc::client::{Channel, ChannelOptions, HttpVersion};
 use lombard_rpc::server::{Server, ServerOptions};
 use lombard_telemetry::Registry;
 use tokio::net::TcpListener;
@@ -125,11 +126,24 @@ async fn run() {
         )
         .await;
     } else {
+        let http_version = match argument("--http").as_deref() {
+            Some("1.1") => HttpVersion::Http1,
+            _ => HttpVersion::Http2,
+        };
         let options = ChannelOptions {
+            http_version,
             connections_per_address: number("--connections", 2),
             ..ChannelOptions::default()
         };
-        let what = format!("channel, {} connections", options.connections_per_address);
+        let what = match http_version {
+            HttpVersion::Http1 => "channel, HTTP/1.1".to_owned(),
+            HttpVersion::Http2 => {
+                format!(
+                    "channel, HTTP/2, {} connections",
+                    options.connections_per_address
+                )
+            }
+        };
         let channel = Channel::new("bench", [address], options, random()).unwrap();
         let config = channel.config();
         measure(&what, channel, config, callers, seconds).await;

@@ -3,7 +3,7 @@
 //! 1. trace, caller and deadline of the call that the task serves go on the request;
 //! 2. retries, within the call's attempts, the channel's budget and the deadline;
 //! 3. balancing over the service's addresses;
-//! 4. HTTP/2 connections to each address.
+//! 4. connections to each address.
 
 mod balance;
 mod body;
@@ -20,7 +20,6 @@ use connectrpc::{ConnectError, IdempotencyLevel};
 use futures::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
 use lombard_telemetry::trace::TraceContext;
 
 use self::balance::{Balance, RoundRobin};
@@ -30,7 +29,7 @@ use self::retry::RetryBudget;
 use crate::{Error, Random, context, edge, methods, reason};
 
 pub use self::body::ResponseBody;
-pub use self::options::ChannelOptions;
+pub use self::options::{ChannelOptions, HttpVersion};
 
 /// W3C trace context.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -163,7 +162,10 @@ impl Inner {
             Some((trace, _)) => trace.child(span_id),
             None => TraceContext::new(|| (self.random)()),
         };
-        if let Ok(value) = HeaderValue::from_bytes(&trace.header()) {
+        if let Ok(mut value) = HeaderValue::from_bytes(&trace.header()) {
+            // Different in every call: kept out of HPACK's table, where it would only push
+            // out what does repeat.
+            value.set_sensitive(true);
             headers.insert(TRACEPARENT, value);
         }
         headers.insert(CALLER, self.caller.clone());
@@ -191,9 +193,7 @@ impl Inner {
         if !is_unary(&parts.headers) {
             let request = Request::from_parts(parts, RequestBody::Stream(body));
             let answer = self.balance.pick().send(request).await;
-            return answer
-                .map(|response| response.map(ResponseBody::Incoming))
-                .map_err(|failure| failure.error);
+            return answer.map_err(|failure| failure.error);
         }
         let body = body.collect().await?.to_bytes();
         let repeatable = methods::idempotency(parts.uri.path()) != IdempotencyLevel::Unknown;
@@ -223,9 +223,7 @@ impl Inner {
     /// Layers 3 and 4: one attempt at one address.
     async fn attempt(&self, request: Request<RequestBody>) -> Outcome {
         match self.balance.pick().send(request).await {
-            Ok(response) if response.status().is_success() => {
-                Outcome::Answered(response.map(ResponseBody::Incoming))
-            }
+            Ok(response) if response.status().is_success() => Outcome::Answered(response),
             Ok(response) => Outcome::read_refusal(response).await,
             Err(failure) => Outcome::Failed(failure),
         }
@@ -244,7 +242,7 @@ enum Outcome {
 }
 
 impl Outcome {
-    async fn read_refusal(response: Response<Incoming>) -> Self {
+    async fn read_refusal(response: Response<ResponseBody>) -> Self {
         let (parts, body) = response.into_parts();
         let body = match Limited::new(body, ERROR_BODY_BYTES_MAX).collect().await {
             Ok(body) => body.to_bytes(),

@@ -4,10 +4,26 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+/// What runs below a channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub enum HttpVersion {
+    /// A connection for each call in progress.
+    #[serde(rename = "1.1")]
+    Http1,
+    /// A few connections, shared by all calls (prior knowledge).
+    #[default]
+    #[serde(rename = "2")]
+    Http2,
+}
+
 /// Limits and times of a [`super::Channel`]. Every one has a name and a default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChannelOptions {
+    /// "1.1" or "2".
+    pub http_version: HttpVersion,
+    /// HTTP/1.1 connections to each address at most; more calls wait for one.
+    pub http1_connections_max: usize,
     /// HTTP/2 connections to each address.
     pub connections_per_address: usize,
     /// How long opening a connection may take.
@@ -33,6 +49,8 @@ pub struct ChannelOptions {
 impl Default for ChannelOptions {
     fn default() -> Self {
         Self {
+            http_version: HttpVersion::default(),
+            http1_connections_max: 256,
             connections_per_address: 2,
             connect_timeout_ms: 2_000,
             timeout_default_ms: 30_000,

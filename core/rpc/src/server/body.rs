@@ -101,14 +101,14 @@ pub(super) enum ResponseBody {
 
 impl ResponseBody {
     pub(super) fn rpc(body: ConnectRpcBody) -> Self {
-        Self::Rpc(body, None)
+        Self::counted(body, None)
     }
 
-    pub(super) fn counted(body: ConnectRpcBody, in_flight: InFlight) -> Self {
+    pub(super) fn counted(body: ConnectRpcBody, in_flight: Option<InFlight>) -> Self {
         match body {
             // Known whole, and so a length on the wire and no further frame after it.
             ConnectRpcBody::Full(body) => Self::Plain(body),
-            body => Self::Rpc(body, Some(in_flight)),
+            body => Self::Rpc(body, in_flight),
         }
     }
 }

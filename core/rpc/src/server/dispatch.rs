@@ -14,6 +14,7 @@ use connectrpc::{
     Router,
 };
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use lombard_telemetry::Event;
 use lombard_telemetry::trace::TraceContext;
 
@@ -23,142 +24,157 @@ use crate::client::{CALLER, TRACEPARENT};
 use crate::context::{self, CallContext};
 use crate::{Error, Random, edge, reason};
 
-/// A service's router with what every handler needs around it.
-pub(super) struct Guarded {
-    pub service: &'static str,
-    pub router: Router,
-    pub metrics: Arc<ServerMetrics>,
-    pub random: Random,
+/// A service's router with what every handler needs around it. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Guarded(Arc<Inner>);
+
+struct Inner {
+    service: &'static str,
+    router: Router,
+    metrics: Arc<ServerMetrics>,
+    random: Random,
 }
 
 impl Guarded {
+    pub(super) fn new(
+        service: &'static str,
+        router: Router,
+        metrics: Arc<ServerMetrics>,
+        random: Random,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            service,
+            router,
+            metrics,
+            random,
+        }))
+    }
+
+    pub(super) fn router(&self) -> &Router {
+        &self.0.router
+    }
+
+    /// An error of the stack, where no call's context says which service it is from.
+    pub(super) fn own(&self, error: Error) -> ConnectError {
+        ConnectError::from(Error {
+            domain: self.0.service.into(),
+            ..error
+        })
+    }
+
     /// What the headers say about the call. `Err` if it is already over.
-    fn open(&self, request: &RequestContext) -> Result<CallContext, ConnectError> {
+    pub(super) fn open(&self, request: &RequestContext) -> Result<CallContext, ConnectError> {
+        let random = &self.0.random;
         let received = request
             .header(TRACEPARENT)
             .and_then(|header| TraceContext::parse(header.as_bytes()));
         let call = CallContext {
             trace: match received {
-                Some(trace) => trace.child((self.random)()),
-                None => TraceContext::new(|| (self.random)()),
+                Some(trace) => trace.child(random()),
+                None => TraceContext::new(|| random()),
             },
             deadline: request.deadline(),
-            service: self.service,
+            service: self.0.service,
             caller: request.header(CALLER).cloned(),
         };
-        // The framework polls a call once before it looks at the clock.
+        // A timeout lets a future run once before it looks at the clock.
         if call
             .deadline
             .is_some_and(|deadline| deadline <= edge::now())
         {
-            let error = Error {
-                domain: self.service.into(),
-                ..Error::deadline_exceeded(
-                    reason::DEADLINE_EXCEEDED,
-                    "the deadline was over before the call began; nothing was done",
-                )
-            };
-            return Err(error.into());
+            return Err(self.own(Error::deadline_exceeded(
+                reason::DEADLINE_EXCEEDED,
+                "the deadline was over before the call began; nothing was done",
+            )));
         }
         Ok(call)
     }
 
     /// Runs a handler: in its call's context, timed, with its panic and errors shaped.
-    async fn run<T>(
-        self_: Reporter,
+    pub(super) async fn run<T>(
+        &self,
+        method: &MethodMetrics,
         call: CallContext,
         handler: impl Future<Output = Result<T, ConnectError>>,
     ) -> Result<T, ConnectError> {
         let started = edge::now();
         let shaped = async {
-            let outcome = AssertUnwindSafe(handler).catch_unwind().await;
-            match outcome {
+            match AssertUnwindSafe(handler).catch_unwind().await {
                 Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(error)) => Err(self_.shape(error)),
-                Err(panic) => Err(self_.panicked(panic.as_ref())),
+                Ok(Err(error)) => Err(self.shape(method, error)),
+                Err(panic) => Err(self.panicked(method, panic.as_ref())),
             }
         };
         let outcome = context::scope(call, shaped).await;
-        self_.method.took(started.elapsed());
-        self_
-            .method
-            .answered(outcome.as_ref().err().map(|error| error.code));
+        method.took(started.elapsed());
+        method.answered(outcome.as_ref().err().map(|error| error.code));
         outcome
     }
 
-    fn reporter(&self, path: &str) -> Reporter {
-        Reporter {
-            metrics: Arc::clone(&self.metrics),
-            method: Arc::clone(self.metrics.method(path)),
-            random: Arc::clone(&self.random),
-        }
-    }
-
-    fn refuse<T: Send + 'static>(
+    /// The same for the framework, which wants a future of its own.
+    fn guard<T: Send + 'static>(
         &self,
         path: &str,
-        error: ConnectError,
-    ) -> futures::future::BoxFuture<'static, Result<T, ConnectError>> {
-        self.metrics.method(path).answered(Some(error.code));
-        std::future::ready(Err(error)).boxed()
+        ctx: RequestContext,
+        start: impl FnOnce(&Router, RequestContext) -> BoxFuture<'static, Result<T, ConnectError>>,
+    ) -> BoxFuture<'static, Result<T, ConnectError>> {
+        let method = Arc::clone(self.0.metrics.method(path));
+        match self.open(&ctx) {
+            Ok(call) => {
+                let handler = start(&self.0.router, ctx);
+                let guarded = self.clone();
+                async move { guarded.run(&method, call, handler).await }.boxed()
+            }
+            Err(error) => {
+                method.answered(Some(error.code));
+                std::future::ready(Err(error)).boxed()
+            }
+        }
     }
-}
 
-/// What turns a handler's failures into answers.
-struct Reporter {
-    metrics: Arc<ServerMetrics>,
-    method: Arc<MethodMetrics>,
-    random: Random,
-}
-
-impl Reporter {
-    fn panicked(&self, panic: &(dyn Any + Send)) -> ConnectError {
-        let id = format!("{:016x}", (self.random)());
+    fn panicked(&self, method: &MethodMetrics, panic: &(dyn Any + Send)) -> ConnectError {
+        let id = format!("{:016x}", (self.0.random)());
         let message = panic
             .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "not a text".to_owned());
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("not a text");
         HandlerPanicked {
             id: &id,
-            method: self.method.name,
-            message: &message,
+            method: method.name,
+            message,
         }
-        .emit(&self.metrics);
+        .emit(&self.0.metrics);
         defect(id)
     }
 
-    /// Every error leaves with a reason; our own defects with an id, and without details.
-    fn shape(&self, error: ConnectError) -> ConnectError {
+    /// Every error leaves with a reason; our own defects with an id.
+    fn shape(&self, method: &MethodMetrics, error: ConnectError) -> ConnectError {
         let ours = matches!(
             error.code,
             ErrorCode::Internal | ErrorCode::Unknown | ErrorCode::DataLoss
         );
         let known = Error::is_typed(&error);
-        if !ours {
-            return if known {
-                error
-            } else {
-                shape::typed(&error).into()
-            };
+        if known && !ours {
+            return error;
         }
-        let error = if known {
+        let typed = if known {
             Error::from_connect(&error)
         } else {
             shape::typed(&error)
         };
         // A callee's defect, passed on, has its id and its log line already.
-        if error.metadata.contains_key("id") {
-            return error.into();
+        if !ours || typed.metadata.contains_key("id") {
+            return typed.into();
         }
-        let id = format!("{:016x}", (self.random)());
+        let id = format!("{:016x}", (self.0.random)());
         HandlerFailed {
             id: &id,
-            method: self.method.name,
-            error: &error.to_string(),
+            method: method.name,
+            error: &typed.to_string(),
         }
-        .emit(&self.metrics);
-        error.with("id", id).into()
+        .emit(&self.0.metrics);
+        typed.with("id", id).into()
     }
 }
 
@@ -173,7 +189,7 @@ fn defect(id: String) -> ConnectError {
 
 impl Dispatcher for Guarded {
     fn lookup(&self, path: &str) -> Option<MethodDescriptor> {
-        self.router.lookup(path)
+        self.0.router.lookup(path)
     }
 
     fn call_unary(
@@ -183,12 +199,9 @@ impl Dispatcher for Guarded {
         request: Payload,
         format: CodecFormat,
     ) -> UnaryResult {
-        let call = match self.open(&ctx) {
-            Ok(call) => call,
-            Err(error) => return self.refuse(path, error),
-        };
-        let handler = self.router.call_unary(path, ctx, request, format);
-        Box::pin(Self::run(self.reporter(path), call, handler))
+        self.guard(path, ctx, |router, ctx| {
+            router.call_unary(path, ctx, request, format)
+        })
     }
 
     fn call_server_streaming(
@@ -198,14 +211,9 @@ impl Dispatcher for Guarded {
         request: Bytes,
         format: CodecFormat,
     ) -> StreamingResult {
-        let call = match self.open(&ctx) {
-            Ok(call) => call,
-            Err(error) => return self.refuse(path, error),
-        };
-        let handler = self
-            .router
-            .call_server_streaming(path, ctx, request, format);
-        Box::pin(Self::run(self.reporter(path), call, handler))
+        self.guard(path, ctx, |router, ctx| {
+            router.call_server_streaming(path, ctx, request, format)
+        })
     }
 
     fn call_client_streaming(
@@ -215,14 +223,9 @@ impl Dispatcher for Guarded {
         requests: RequestStream,
         format: CodecFormat,
     ) -> UnaryResult {
-        let call = match self.open(&ctx) {
-            Ok(call) => call,
-            Err(error) => return self.refuse(path, error),
-        };
-        let handler = self
-            .router
-            .call_client_streaming(path, ctx, requests, format);
-        Box::pin(Self::run(self.reporter(path), call, handler))
+        self.guard(path, ctx, |router, ctx| {
+            router.call_client_streaming(path, ctx, requests, format)
+        })
     }
 
     fn call_bidi_streaming(
@@ -232,11 +235,8 @@ impl Dispatcher for Guarded {
         requests: RequestStream,
         format: CodecFormat,
     ) -> StreamingResult {
-        let call = match self.open(&ctx) {
-            Ok(call) => call,
-            Err(error) => return self.refuse(path, error),
-        };
-        let handler = self.router.call_bidi_streaming(path, ctx, requests, format);
-        Box::pin(Self::run(self.reporter(path), call, handler))
+        self.guard(path, ctx, |router, ctx| {
+            router.call_bidi_streaming(path, ctx, requests, format)
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use connectrpc::ErrorCode;
+use connectrpc::{Dispatcher, ErrorCode, MethodDescriptor, Router};
 use lombard_telemetry::{Counter, Event, Family, Gauge, Latency, RateLimit, Registry};
 use prometheus_client::encoding::EncodeLabelSet;
 
@@ -38,15 +38,23 @@ pub(super) struct ServerMetrics {
 /// The counters of one method, found once, so that a call takes no lock.
 pub(super) struct MethodMetrics {
     pub(super) name: &'static str,
+    /// What the router says about it, so that a call looks it up once.
+    pub(super) descriptor: Option<MethodDescriptor>,
     calls: Family<CallLabels, Counter>,
     by_code: [OnceLock<Counter>; 17],
     latency: Latency,
 }
 
 impl MethodMetrics {
-    fn new(name: &'static str, calls: &Family<CallLabels, Counter>, latency: Latency) -> Self {
+    fn new(
+        name: &'static str,
+        descriptor: Option<MethodDescriptor>,
+        calls: &Family<CallLabels, Counter>,
+        latency: Latency,
+    ) -> Self {
         Self {
             name,
+            descriptor,
             calls: calls.clone(),
             by_code: Default::default(),
             latency,
@@ -72,8 +80,7 @@ impl MethodMetrics {
 }
 
 impl ServerMetrics {
-    /// `paths` are the router's: `bank.ledger.v1.LedgerService/CreateEntry`.
-    pub(super) fn new<'a>(registry: &Registry, paths: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn new(registry: &Registry, router: &Router) -> Self {
         let calls = Family::<CallLabels, Counter>::default();
         let latencies = Family::<MethodLabels, Latency>::default();
         registry.register(
@@ -86,17 +93,18 @@ impl ServerMetrics {
             "Time in the handler, with decoding and encoding",
             latencies.clone(),
         );
-        let method = |name: &'static str| {
+        let method = |name: &'static str, descriptor| {
             let latency = latencies
                 .get_or_create(&MethodLabels { method: name })
                 .clone();
-            Arc::new(MethodMetrics::new(name, &calls, latency))
+            Arc::new(MethodMetrics::new(name, descriptor, &calls, latency))
         };
         Self {
-            methods: paths
-                .map(|path| (path.into(), method(label(path))))
+            methods: router
+                .methods()
+                .map(|path| (path.into(), method(label(path), router.lookup(path))))
                 .collect(),
-            unknown: method("unknown"),
+            unknown: method("unknown", None),
             in_flight: Arc::default(),
             in_flight_gauge: registry.gauge("rpc_calls_in_flight", "Calls in progress"),
             shed: registry.counter(

@@ -8,6 +8,7 @@ mod options;
 mod routes;
 mod shape;
 mod stack;
+mod unary;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,6 +22,7 @@ use self::dispatch::Guarded;
 use self::metrics::ServerMetrics;
 use self::routes::Routes;
 use self::stack::Stack;
+use self::unary::Unary;
 use crate::Random;
 
 pub use self::listen::{Drained, Serving};
@@ -92,29 +94,29 @@ impl Server {
         } = self;
         let mut methods: Vec<String> = router.methods().map(str::to_owned).collect();
         methods.sort_unstable();
-        let metrics = Arc::new(ServerMetrics::new(
-            &registry,
-            methods.iter().map(String::as_str),
-        ));
-        let guarded = Guarded {
-            service,
-            router,
-            metrics: Arc::clone(&metrics),
-            random,
-        };
+        let metrics = Arc::new(ServerMetrics::new(&registry, &router));
+        let guarded = Guarded::new(service, router, Arc::clone(&metrics), random);
         let limits = Limits::default()
             .with_max_request_body_size(options.max_request_bytes)
             .with_max_message_size(options.max_request_bytes);
+        let default_timeout = Duration::from_millis(options.default_timeout_ms);
+        let max_timeout = Duration::from_millis(options.max_timeout_ms);
         let deadlines = DeadlinePolicy::new()
-            .with_default_timeout(Duration::from_millis(options.default_timeout_ms))
-            .with_max(Duration::from_millis(options.max_timeout_ms));
-        let rpc = ConnectRpcService::new(guarded)
+            .with_default_timeout(default_timeout.min(max_timeout))
+            .with_max(max_timeout);
+        let unary = Unary {
+            guarded: guarded.clone(),
+            default_timeout,
+            max_timeout,
+            max_request_bytes: options.max_request_bytes,
+            decode_options: limits.decode_options(),
+        };
+        let rpc = ConnectRpcService::new(guarded.clone())
             .with_limits(limits)
             .with_deadline_policy(deadlines);
         let mut registries = vec![registry];
         registries.extend(more_registries);
         let stack = Arc::new(Stack {
-            service,
             routes: Routes {
                 service,
                 methods,
@@ -122,7 +124,9 @@ impl Server {
                 registries,
                 metrics: Arc::clone(&metrics),
             },
+            unary: Arc::new(unary),
             rpc,
+            guarded,
             metrics,
             max_concurrent_calls: options.max_concurrent_calls,
             max_request_bytes: options.max_request_bytes,

@@ -2,9 +2,9 @@
 //!
 //! 1. plain routes for operators, which answer under any load;
 //! 2. shedding: so many calls in progress, no more;
-//! 3. the framework: protocol, body limits, deadline, decoding;
+//! 3. protocol, body limits, deadline: the short way ([`super::unary`]) or the framework's;
 //! 4. the layer around the handler ([`super::dispatch`]);
-//! 5. on the way out, the framework's own errors get our shape.
+//! 5. on the framework's way out, its own errors get our shape.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use connectrpc::{ConnectError, ConnectRpcBody, ConnectRpcService, ErrorCode};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -26,16 +27,18 @@ use super::dispatch::Guarded;
 use super::metrics::{CallShed, MethodMetrics, ServerMetrics};
 use super::routes::Routes;
 use super::shape;
+use super::unary::{Unary, UnaryCall};
 use crate::{Error, reason};
 
 type Answer = Response<ResponseBody>;
-type RpcFuture = Pin<Box<dyn Future<Output = Result<Response<ConnectRpcBody>, Infallible>> + Send>>;
+type RpcFuture = BoxFuture<'static, Result<Response<ConnectRpcBody>, Infallible>>;
 
 /// One for each server; connections share it.
 pub(super) struct Stack {
-    pub service: &'static str,
     pub routes: Routes,
+    pub unary: Arc<Unary>,
     pub rpc: ConnectRpcService<Guarded>,
+    pub guarded: Guarded,
     pub metrics: Arc<ServerMetrics>,
     pub max_concurrent_calls: usize,
     pub max_request_bytes: usize,
@@ -56,10 +59,16 @@ impl Stack {
         if in_flight.others >= self.max_concurrent_calls {
             return self.shed(&request, &method, close);
         }
-        let request = request.map(|body| BoundedBody::new(body, self.max_request_bytes));
+        let call = match UnaryCall::recognise(request, &method) {
+            Ok(call) => Call::Short(Arc::clone(&self.unary).answer(call).boxed()),
+            Err(request) => {
+                let request = request.map(|body| BoundedBody::new(body, self.max_request_bytes));
+                Call::Framework(self.rpc.clone().call(request))
+            }
+        };
         Handling::Calling(Some(Calling {
-            call: self.rpc.clone().call(request),
-            in_flight,
+            call,
+            in_flight: Some(in_flight),
             stack: Arc::clone(self),
             method,
             close,
@@ -75,16 +84,11 @@ impl Stack {
             format!("{limit} calls are in progress, and more are not taken; try again"),
         )
         .with("limit", limit);
-        let answer = self.render(error).into_http_response(request.headers());
+        let answer = self
+            .guarded
+            .own(error)
+            .into_http_response(request.headers());
         Handling::ready(answer.map(ResponseBody::rpc), close)
-    }
-
-    /// An error of this layer, where no call's context says which service it is from.
-    fn render(&self, error: Error) -> ConnectError {
-        ConnectError::from(Error {
-            domain: self.service.into(),
-            ..error
-        })
     }
 
     /// Layer 5. An error without our detail did not come from the layer around the handler.
@@ -106,7 +110,7 @@ impl Stack {
                 let code = error.code;
                 let typed = shape::typed(&error);
                 method.answered(Some(typed.code));
-                let mut error = self.render(typed);
+                let mut error = self.guarded.own(typed);
                 if from.status != StatusCode::OK && error.code == code {
                     // 404, 405 and 415 say more than the code's own status.
                     error = error.with_http_status(from.status);
@@ -217,9 +221,14 @@ pub(super) enum Handling {
     Calling(Option<Calling>),
 }
 
+enum Call {
+    Short(BoxFuture<'static, Answer>),
+    Framework(RpcFuture),
+}
+
 pub(super) struct Calling {
-    call: RpcFuture,
-    in_flight: InFlight,
+    call: Call,
+    in_flight: Option<InFlight>,
     stack: Arc<Stack>,
     method: Arc<MethodMetrics>,
     close: bool,
@@ -231,26 +240,37 @@ impl Handling {
     }
 }
 
+impl Calling {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        match &mut self.call {
+            Call::Short(call) => call.as_mut().poll(cx),
+            Call::Framework(call) => {
+                let answer = match ready!(call.as_mut().poll(cx)) {
+                    Ok(answer) => self.stack.shape(answer, &self.method),
+                    Err(never) => match never {},
+                };
+                let in_flight = self.in_flight.take();
+                Poll::Ready(answer.map(|body| ResponseBody::counted(body, in_flight)))
+            }
+        }
+    }
+}
+
 impl Future for Handling {
     type Output = Result<Answer, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = match self.get_mut() {
             Self::Ready(answer) => answer.take(),
-            Self::Calling(calling) => {
-                let answer = match calling {
-                    Some(calling) => match ready!(calling.call.as_mut().poll(cx)) {
-                        Ok(answer) => answer,
-                        Err(never) => match never {},
-                    },
-                    None => return Poll::Pending,
-                };
-                calling.take().map(|calling| {
-                    let answer = calling.stack.shape(answer, &calling.method);
-                    let answer = answer.map(|body| ResponseBody::counted(body, calling.in_flight));
-                    closing(answer, calling.close)
-                })
-            }
+            Self::Calling(slot) => match slot {
+                None => None,
+                Some(calling) => {
+                    let answer = closing(ready!(calling.poll(cx)), calling.close);
+                    // Answered: what is dropped from here on is not a call given up.
+                    *slot = None;
+                    Some(answer)
+                }
+            },
         };
         match answer {
             Some(answer) => Poll::Ready(Ok(answer)),
