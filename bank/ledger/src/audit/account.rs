@@ -435,6 +435,15 @@ impl Auditor {
                 value_day: row.value_day,
             },
         );
+        if row.hold_id == id.0 {
+            tally.said(
+                id,
+                &Fact::Held {
+                    home,
+                    booked_us: row.booked_us,
+                },
+            );
+        }
         Ok(())
     }
 
@@ -444,6 +453,13 @@ impl Auditor {
             .get(1..)
             .and_then(EntryId::from_slice)
             .ok_or("a hold key without an id")?;
+        if row.placed_us <= self.cutoff_us {
+            let fact = Fact::Held {
+                home: &self.audit.account,
+                booked_us: row.placed_us,
+            };
+            self.audit.tally.done(id, &fact);
+        }
         if !self.moving {
             self.holds
                 .row(&self.audit.account, key, id, &row, &mut self.audit.findings);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::account::decode;
 use super::finding::{FindingKind, Findings};
 use super::tally::Tally;
-use crate::rows::{self, Decision, EntryRow, Head, Journal, JournalKind, MarkerRow};
+use crate::rows::{self, Decision, EntryRow, Head, HoldRow, Journal, JournalKind, MarkerRow};
 use crate::types::EntryId;
 
 /// Entries that are looked at exactly; more are only counted.
@@ -41,6 +41,8 @@ struct Suspect {
     /// Decided here: the account, and what it says.
     decided: Vec<(String, EntryRow)>,
     accounts: BTreeMap<String, InAccount>,
+    /// Who says that it reversed this one: its home, its id.
+    reversed_by: Vec<(String, EntryId)>,
     /// Legs taken in by suspense: from which account, which currency, how much.
     taken_in: BTreeMap<(String, String), i128>,
 }
@@ -54,6 +56,8 @@ struct InAccount {
     /// Moments of its journal rows, by kind.
     journal: Vec<(JournalKind, i64, i32)>,
     marker: Option<MarkerRow>,
+    /// When the hold of that id was placed.
+    hold_us: Option<i64>,
 }
 
 impl Suspects {
@@ -98,8 +102,21 @@ impl Suspects {
                     return;
                 };
                 let account = self.account.clone();
+                if let Some(reversed) = EntryId::from_slice(&row.reverses)
+                    && let Some(suspect) = self.suspect(reversed)
+                {
+                    suspect.reversed_by.push((account.clone(), id));
+                }
                 if let Some(suspect) = self.suspect(id) {
                     suspect.decided.push((account, row));
+                }
+            }
+            Some(b'o') => {
+                let (Ok(row), Some(id)) = (decode::<HoldRow>(key, value), id_of(key)) else {
+                    return;
+                };
+                if let Some(account) = self.in_account(id) {
+                    account.hold_us = Some(row.placed_us);
                 }
             }
             _ => {}
@@ -175,7 +192,7 @@ impl Suspects {
     pub fn verdict(self) -> Verdict {
         let mut verdict = Verdict::default();
         for (id, suspect) in &self.entries {
-            suspect.judge(*id, &self.entries, &mut verdict);
+            suspect.judge(*id, &mut verdict);
         }
         if self.left_out > 0 {
             let message = format!(
@@ -191,7 +208,7 @@ impl Suspects {
 }
 
 impl Suspect {
-    fn judge(&self, id: EntryId, all: &BTreeMap<EntryId, Self>, verdict: &mut Verdict) {
+    fn judge(&self, id: EntryId, verdict: &mut Verdict) {
         let key = rows::entry_key(id);
         let mut accepted = self
             .decided
@@ -210,7 +227,8 @@ impl Suspect {
                 .add(FindingKind::Unchecked, home, &key, message);
             return;
         }
-        self.judge_links(id, home, row, all, verdict);
+        self.judge_reversal(id, home, row, verdict);
+        self.judge_hold(id, home, row, verdict);
         let mut expected: BTreeMap<&str, BTreeMap<(String, String), i128>> = BTreeMap::new();
         for leg in &row.legs {
             let address = (leg.address.clone(), leg.currency.clone());
@@ -275,6 +293,13 @@ impl Suspect {
     fn judge_undecided(&self, id: EntryId, verdict: &mut Verdict) {
         for (account, found) in &self.accounts {
             found.judge_marker(id, account, verdict);
+            if found.hold_us.is_some() {
+                let message = format!("hold {id} was placed by no entry");
+                let key = rows::hold_key(id);
+                verdict
+                    .findings
+                    .add(FindingKind::HoldWrong, account, &key, message);
+            }
             if found.marker.as_ref().is_some_and(|marker| marker.reserved) {
                 verdict.reserved += 1;
                 compare(
@@ -296,38 +321,35 @@ impl Suspect {
         }
     }
 
-    fn judge_links(
-        &self,
-        id: EntryId,
-        home: &str,
-        row: &EntryRow,
-        all: &BTreeMap<EntryId, Self>,
-        verdict: &mut Verdict,
-    ) {
-        let at_home = |other: &Self| {
-            other
-                .decided
-                .iter()
-                .find(|(account, _)| account == home)
-                .map(|(_, row)| row.clone())
-        };
-        if let Some(reversed) = EntryId::from_slice(&row.reverses)
-            && let Some(other) = all.get(&reversed).and_then(at_home)
-            && other.reversed_by != id.0
-        {
-            let message = format!("entry {id} reverses {reversed}, which does not know it");
+    /// An entry knows what reversed it, and that knows it.
+    fn judge_reversal(&self, id: EntryId, home: &str, row: &EntryRow, verdict: &mut Verdict) {
+        let known = EntryId::from_slice(&row.reversed_by);
+        let told: Vec<EntryId> = self
+            .reversed_by
+            .iter()
+            .filter(|(account, _)| account == home)
+            .map(|(_, by)| *by)
+            .collect();
+        if told.as_slice() != known.as_slice() {
+            let message = format!("entry {id} was reversed by {told:?}, it knows of {known:?}");
+            let key = rows::entry_key(id);
             verdict
                 .findings
-                .add(FindingKind::EntryWrong, home, &rows::entry_key(id), message);
+                .add(FindingKind::EntryWrong, home, &key, message);
         }
-        if let Some(by) = EntryId::from_slice(&row.reversed_by)
-            && let Some(other) = all.get(&by).and_then(at_home)
-            && other.reverses != id.0
-        {
-            let message = format!("entry {id} says that {by} reversed it, which does not know it");
+    }
+
+    /// An entry that placed a hold, and the hold.
+    fn judge_hold(&self, id: EntryId, home: &str, row: &EntryRow, verdict: &mut Verdict) {
+        let placed = (row.hold_id == id.0).then_some(row.booked_us);
+        let found = self.accounts.get(home).and_then(|account| account.hold_us);
+        if placed != found {
+            let message =
+                format!("entry {id} placed a hold at {placed:?}, there is one of {found:?}");
+            let key = rows::hold_key(id);
             verdict
                 .findings
-                .add(FindingKind::EntryWrong, home, &rows::entry_key(id), message);
+                .add(FindingKind::HoldWrong, home, &key, message);
         }
     }
 

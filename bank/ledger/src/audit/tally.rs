@@ -44,6 +44,8 @@ pub(super) enum Fact<'a> {
         how: Marked,
         booked_us: i64,
     },
+    /// It placed a hold then.
+    Held { home: &'a str, booked_us: i64 },
     /// It was reversed by that entry.
     Reversed { home: &'a str, by: EntryId },
 }
