@@ -12,7 +12,8 @@
     reason = "clients of a real process live on real time and real threads"
 )]
 
-mod bad_input;
+mod bad_entries;
+mod bad_requests;
 mod bank;
 mod drain;
 mod full_disk;
@@ -22,3 +23,4 @@ mod ledger;
 mod load;
 mod peers;
 mod second_process;
+mod town;

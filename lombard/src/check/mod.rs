@@ -1,24 +1,23 @@
 //! `lombard check`: the auditor.
 //!
-//! What is right is said by [`lombard_ledger::audit`]; here are its eyes (the
-//! ledger's calls) and its mouth.
+//! What is right is said by [`lombard_ledger::audit`]; here are its eyes ([`calls`])
+//! and its mouth.
+
+mod calls;
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use indicatif::ProgressBar;
-use lombard_contracts::bank::ledger::v1;
-use lombard_ledger::audit::{self, Finding, Progress, Report, RowsPage, Source};
+use lombard_ledger::audit::{self, Finding, Progress, Report};
 use lombard_money::Currency;
 use serde::Serialize;
 
+use self::calls::Calls;
 use crate::Global;
-use crate::bank::{Bank, Ledger};
+use crate::bank::Bank;
 use crate::failure::Failure;
 use crate::output::{self, amount, count, grouped};
 
-/// Rows or accounts in one call.
-const PAGE_SIZE: u32 = 1_000;
 /// Findings that a person is shown; programs get all that were kept.
 const FINDINGS_SHOWN_MAX: usize = 20;
 
@@ -70,7 +69,7 @@ pub async fn check(bank: &Bank) -> Result<Report, Failure> {
     // In a bank of our own nothing moves but what the coordinator finishes.
     let cutoff_us = bank.host().now_us();
     let bar = output::progress(0, "{spinner} {msg} {elapsed}");
-    let source = Calls { ledger };
+    let source = Calls::new(ledger, bank.host().clone());
     let report = audit::check(&source, cutoff_us, |progress| show(&bar, progress)).await;
     bar.finish_and_clear();
     report
@@ -88,65 +87,6 @@ fn show(bar: &ProgressBar, progress: Progress) {
         grouped(progress.rows),
         grouped(progress.postings)
     ));
-}
-
-/// A ledger, read through its calls.
-struct Calls {
-    ledger: Ledger,
-}
-
-impl Source for Calls {
-    type Error = Failure;
-
-    async fn accounts(&self, after: &str, limit: usize) -> Result<Vec<String>, Failure> {
-        let request = v1::ListAccountsRequest {
-            page_token: after.to_owned(),
-            page_size: u32::try_from(limit).unwrap_or(PAGE_SIZE).min(PAGE_SIZE),
-            ..Default::default()
-        };
-        let page = self
-            .ledger
-            .list_accounts(request)
-            .await
-            .map_err(|error| unreadable("the accounts", &error))?;
-        Ok(page
-            .into_owned()
-            .accounts
-            .into_iter()
-            .map(|account| account.id)
-            .collect())
-    }
-
-    async fn rows(&self, account: &str, after_key: &[u8]) -> Result<RowsPage, Failure> {
-        let request = v1::ReadRowsRequest {
-            account: account.to_owned(),
-            after_key: after_key.to_vec(),
-            page_size: PAGE_SIZE,
-            ..Default::default()
-        };
-        let page = self
-            .ledger
-            .read_rows(request)
-            .await
-            .map_err(|error| unreadable(&format!("account {account}"), &error))?
-            .into_owned();
-        Ok(RowsPage {
-            rows: page
-                .rows
-                .into_iter()
-                .map(|row| (Bytes::from(row.key), Bytes::from(row.value)))
-                .collect(),
-            more: page.more,
-            version: page.version,
-        })
-    }
-}
-
-fn unreadable(what: &str, error: &connectrpc::ConnectError) -> Failure {
-    Failure::failed(format!(
-        "cannot read {what}: {}",
-        lombard_rpc::Error::from_connect(error)
-    ))
 }
 
 /// What programs get.
