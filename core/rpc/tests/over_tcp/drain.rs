@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::stand::{channel, client, exchange, get, start};
-use lombard_rpc::client::ChannelOptions;
+use lombard_rpc::client::{ChannelOptions, HttpVersion};
 use lombard_rpc::server::{Drained, ServerOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 async fn http2_callers_lose_nothing() {
     let server = start(ServerOptions::default()).await;
     let options = ChannelOptions {
+        http_version: HttpVersion::Http2,
         attempts_max: 1,
         ..ChannelOptions::default()
     };

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::stand::{GET_CUSTOMER, channel, client, exchange, get, post, start};
-use lombard_rpc::client::ChannelOptions;
+use lombard_rpc::client::{ChannelOptions, HttpVersion};
 use lombard_rpc::server::ServerOptions;
 use lombard_rpc::{Code, reason};
 
@@ -258,7 +258,11 @@ async fn more_calls_than_fit_are_shed_and_operators_still_see_in() {
 #[tokio::test]
 async fn a_call_of_grpc_has_the_same_errors() {
     let server = start(ServerOptions::default()).await;
-    let channel = channel(&[server.address], ChannelOptions::default());
+    let options = ChannelOptions {
+        http_version: HttpVersion::Http2,
+        ..ChannelOptions::default()
+    };
+    let channel = channel(&[server.address], options);
     let config = channel.config().with_protocol(connectrpc::Protocol::Grpc);
     let client =
         lombard_contracts::bank::customer::v1::CustomerServiceClient::new(channel.clone(), config);
