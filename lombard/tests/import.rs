@@ -1,4 +1,13 @@
 //! `lombard import` and what is seen of it afterwards, with the real binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on says so by its panic"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "clients of a real process live on real time and real threads"
+)]
 
 mod support;
 
