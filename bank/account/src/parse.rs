@@ -150,3 +150,75 @@ fn shown(text: &str) -> String {
         format!("{start:?}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn request<'a>(
+        id: &'a str,
+        customer_id: &'a str,
+        currency: &'a str,
+        overdraft_minor: i64,
+    ) -> OpenAccountRequestView<'a> {
+        OpenAccountRequestView {
+            id,
+            customer_id,
+            currency,
+            overdraft_minor,
+            ..Default::default()
+        }
+    }
+
+    fn reason<T>(read: Result<T, Error>) -> &'static str {
+        match read {
+            Ok(_) => "",
+            Err(Error::Invalid { reason, .. }) => reason,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn each_wrong_field_is_named() {
+        let long = "x".repeat(65);
+        for (id, customer, currency, overdraft, expected) in [
+            ("a1", "ada", "", 0, ""),
+            ("a.B_c:9-", "ada", "JPY", i64::MAX, ""),
+            ("", "ada", "", 0, "ACCOUNT_ID_INVALID"),
+            ("a/1", "ada", "", 0, "ACCOUNT_ID_INVALID"),
+            (&long, "ada", "", 0, "ACCOUNT_ID_INVALID"),
+            ("a1", "", "", 0, "CUSTOMER_ID_INVALID"),
+            ("a1", "~ada", "", 0, "CUSTOMER_ID_INVALID"),
+            ("a1", "ada", "gbp", 0, "UNKNOWN_CURRENCY"),
+            ("a1", "ada", "XAU", 0, "UNKNOWN_CURRENCY"),
+            ("a1", "ada", "", -1, "OVERDRAFT_INVALID"),
+            ("a1", "ada", "", i64::MIN, "OVERDRAFT_INVALID"),
+        ] {
+            let read = opening(&request(id, customer, currency, overdraft));
+            assert_eq!(
+                reason(read),
+                expected,
+                "{id} {customer} {currency} {overdraft}"
+            );
+        }
+        let (read, _) = opening(&request("a1", "ada", "", 0)).unwrap();
+        assert_eq!(read.currency, "GBP");
+        assert_eq!(reason(actor("\n")), "ACTOR_INVALID");
+        assert_eq!(reason(page_size(1_001)), "PAGE_SIZE_INVALID");
+        assert_eq!(page_size(0).ok(), Some(PAGE_SIZE_DEFAULT));
+        assert_eq!(reason(account_token("a b")), "PAGE_TOKEN_INVALID");
+        assert_eq!(reason(ledger_token(&"x".repeat(513))), "PAGE_TOKEN_INVALID");
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_is_read_or_refused(id in "\\PC{0,70}|[a-z0-9]{1,9}", customer in "\\PC{0,9}|[a-z]{1,9}", currency in "\\PC{0,4}|GBP|JPY", overdraft: i64) {
+            if let Ok((read, _)) = opening(&request(&id, &customer, &currency, overdraft)) {
+                prop_assert_eq!((read.id, read.customer_id, read.overdraft_minor), (id, customer, overdraft));
+                prop_assert!(currency.is_empty() || read.currency == currency);
+            }
+        }
+    }
+}

@@ -1,10 +1,19 @@
 //! Accounts as callers see them: the real services over RPC, on the simulated engine.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 mod harness;
 
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
 use harness::{Bank, engine, faulty};
+use lombard_account::rules::{Cause, Opening};
 use lombard_contracts::bank::account::v1::AccountState;
-use lombard_store::simulated::{Faults, Kind};
+use lombard_store::simulated::{Faults, Kind, Simulated};
+use lombard_store::{Keyspace, Store, StoreOptions};
 
 const NO_FLAGS: [(&str, &str); 0] = [];
 
@@ -183,6 +192,106 @@ async fn an_opening_that_was_left_behind_is_finished() {
     bank.stop().await;
 }
 
+/// The process dies after every step of an opening in turn. Then the coordinator finishes what was
+/// begun, and a retry finds or makes the one account.
+#[tokio::test]
+async fn an_opening_survives_a_death_at_every_step() {
+    let bank = Bank::start(engine(Kind::OneLog, 1), NO_FLAGS).await;
+    bank.customer("ada").await;
+    let mut accounts = engine(Kind::OneLog, 2);
+    let mut numbers = BTreeSet::new();
+    let (mut left_behind, mut steps) = (0, 0);
+    loop {
+        let opening = Opening {
+            id: format!("a{steps:03}"),
+            customer_id: "ada".to_owned(),
+            currency: "GBP".to_owned(),
+            overdraft_minor: 0,
+        };
+        let cause = Cause {
+            now_us: 1,
+            actor: String::new(),
+            trace: String::new(),
+        };
+        let openings = bank.openings(keyspace(&accounts).await);
+        let done = {
+            let mut open = pin!(openings.open(&opening, &cause));
+            let mut done = false;
+            for _ in 0..steps {
+                done = futures::poll!(open.as_mut()).is_ready();
+                if done {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+            done
+        };
+        accounts = Arc::new(accounts.crash());
+
+        let openings = bank.openings(keyspace(&accounts).await);
+        let finished = openings.finish(i64::MAX, &cause).await.unwrap();
+        // That a number is no longer kept for an open account is not waited for: the one before
+        // can be found again.
+        left_behind += finished.iter().filter(|(id, _)| *id == opening.id).count();
+        assert!(
+            finished.iter().all(|(_, outcome)| outcome.is_ok()),
+            "{finished:?}"
+        );
+        assert!(openings.finish(i64::MAX, &cause).await.unwrap().is_empty());
+
+        let (row, replayed) = openings.open(&opening, &cause).await.unwrap();
+        assert!(replayed || !done, "{steps} steps: it was acknowledged");
+        assert!(
+            numbers.insert(row.account_number),
+            "{steps} steps: a number twice"
+        );
+        assert_eq!(openings.open(&opening, &cause).await.unwrap(), (row, true));
+        steps += 1;
+        if done {
+            break;
+        }
+    }
+    // To look, to ask for the customer, to ask the ledger: it waits at least there.
+    assert!(
+        steps > 3 && left_behind > 0,
+        "{steps} steps, {left_behind} left behind"
+    );
+    bank.stop().await;
+}
+
+async fn keyspace(engine: &Arc<Simulated>) -> Keyspace {
+    let store = Store::new(engine.clone(), StoreOptions::new(1));
+    store.keyspace(lombard_account::NAME).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_configured_table_decides_which_numbers_are_given_out() {
+    let table = concat!(
+        "\"",
+        env!("CARGO_MANIFEST_DIR"),
+        "/../money/testdata/weights.txt\""
+    );
+    let flags = [
+        ("account.sort_code", "99-01-00"),
+        ("account.modulus_table", table),
+        ("account.modulus_version", "\"7.90\""),
+    ];
+    let bank = Bank::start(engine(Kind::OneLog, 1), flags).await;
+    bank.customer("ada").await;
+    // The made table wants g + h to be a multiple of 11 there.
+    for (id, number) in [("a1", "10000000"), ("a2", "10000029"), ("a3", "10000038")] {
+        let (account, _) = bank.open(id, "ada", 0).await.unwrap();
+        assert_eq!(
+            (
+                account.account_number.as_str(),
+                account.modulus_check.as_str()
+            ),
+            (number, "checked (7.90)")
+        );
+    }
+    bank.stop().await;
+}
+
 /// Whatever the engine does, a client that sends again gets there: every account once, each with
 /// its own number, in the ledger, and on its customer's list.
 #[tokio::test]
@@ -193,7 +302,7 @@ async fn faults_neither_lose_nor_double_an_account() {
         engine.set_faults(Faults::default());
         bank.customer("ada").await;
         engine.set_faults(harness::faults_of(kind));
-        let mut numbers = std::collections::BTreeSet::new();
+        let mut numbers = BTreeSet::new();
         let mut ids: Vec<String> = (0..12).map(|n| format!("a{n:02}")).collect();
         for id in &ids {
             let account = loop {

@@ -1,5 +1,7 @@
 //! The service as its callers see it: over RPC, on the simulated engine.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lombard_account::Numbering;
+use lombard_account::opening::Openings;
 use lombard_contracts::bank::account::v1::{
     AccountServiceClient, AccountState, CloseAccountRequest, CurrentAccount, FreezeAccountRequest,
     GetAccountRequest, GetStatementRequest, ListAccountsRequest, OpenAccountRequest,
@@ -14,7 +16,7 @@ use lombard_rpc::Error;
 use lombard_rpc::client::{Channel, ChannelOptions};
 use lombard_service::{Application, Config, Host, RunningApplication};
 use lombard_store::simulated::{Faults, Kind, Simulated, SimulatedOptions};
-use lombard_store::{Store, StoreOptions};
+use lombard_store::{Keyspace, Store, StoreOptions};
 
 pub struct Bank {
     running: RunningApplication,
@@ -52,6 +54,12 @@ fn application<const N: usize>(engine: Arc<Simulated>, flags: Flags<N>) -> Appli
         .service(lombard_customer::NAME, lombard_customer::start)
 }
 
+fn channel(running: &RunningApplication, name: &str) -> Channel {
+    let addresses = running.book().find(name).to_vec();
+    let options = ChannelOptions::default();
+    running.host().channel("test", addresses, options).unwrap()
+}
+
 impl Bank {
     pub async fn start<const N: usize>(engine: Arc<Simulated>, flags: Flags<N>) -> Self {
         let application = application(engine, flags);
@@ -68,13 +76,7 @@ impl Bank {
     async fn run(application: Application) -> Self {
         let application = application.service(lombard_account::NAME, lombard_account::start);
         let running = application.start().await.unwrap();
-        let channel = |name: &str| {
-            let addresses = running.book().find(name).to_vec();
-            running
-                .host()
-                .channel("test", addresses, ChannelOptions::default())
-                .unwrap()
-        };
+        let channel = |name: &str| channel(&running, name);
         let (accounts, customers) = (channel("account"), channel("customer"));
         let ledger = channel("ledger");
         Self {
@@ -83,6 +85,17 @@ impl Bank {
             ledger: ledger::LedgerServiceClient::new(ledger.clone(), ledger.config()),
             running,
         }
+    }
+
+    /// The flow of openings over a keyspace of the caller's, with this bank's other services.
+    pub fn openings(&self, keyspace: Keyspace) -> Openings {
+        let numbering = Numbering::new("00-04-04", "LMBD", 10_000_000, None).unwrap();
+        Openings::new(
+            keyspace,
+            self.ledger.clone(),
+            self.customers.clone(),
+            numbering,
+        )
     }
 
     pub async fn stop(self) {
