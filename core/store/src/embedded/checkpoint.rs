@@ -22,7 +22,8 @@ use crate::port::KeyspaceId;
 
 use super::clock;
 use super::core::{Core, Tables};
-use super::memtable::{Before, Slot};
+use super::memtable::Slot;
+use super::table::Before;
 
 /// Pause before a failed checkpoint is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -76,7 +77,7 @@ fn count_superseded(tables: &Tables, slots: &[Arc<Slot>]) -> Result<(), StoreErr
         let Some(frozen) = slot.state.lock().frozen.clone() else {
             continue;
         };
-        for (key, cell) in &frozen.rows {
+        for (key, cell) in frozen.rows.iter() {
             if cell.before == Before::Unknown
                 && let Some(entry) = tables.stored.index.get(&slot.id, key)?
             {

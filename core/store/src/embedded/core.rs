@@ -15,12 +15,14 @@ use crate::rows::{Change, Changes, Rows};
 
 use super::catalog::Catalog;
 use super::figures::Figures;
+use super::key::SmallKey;
 use super::known::Known;
 use super::log::{Appended, Log};
-use super::memtable::{Before, Cell, Memtable, Slot, SlotState};
+use super::memtable::{Memtable, Slot, SlotState};
 use super::options::EmbeddedOptions;
-use super::record::{Draft, ROW_HEADER_BYTES, commit_bytes};
+use super::record::{Draft, HEADER_BYTES, commit_bytes, row_bytes};
 use super::segment::Place;
+use super::table::Before;
 use super::view::{Seen, Stored, View};
 
 /// Records are encoded in pieces of memory of this size; the memtable's rows point into them.
@@ -153,12 +155,20 @@ impl Core {
     /// Keeps what the index said, so that it need not be asked again.
     fn learn(&self, slot: &Slot, state: &mut SlotState, seen: &Seen) -> Result<(), StoreError> {
         for (key, value, place) in &seen.found {
-            self.tables.memtable.keep(state, key, value, *place);
+            self.tables
+                .memtable
+                .keep(state, key.as_slice(), value, *place);
         }
         for first in &seen.missed {
             if state.known.missed(*first) {
-                let greatest = self.tables.stored.index.greatest(&slot.id, *first)?;
-                state.known.add_fence(*first, &greatest.unwrap_or_default());
+                let stored = self.tables.stored.index.greatest(&slot.id, *first)?;
+                let frozen = state
+                    .frozen
+                    .as_deref()
+                    .and_then(|frozen| frozen.rows.greatest(*first));
+                let known = [stored.as_deref(), frozen, state.active.greatest(*first)];
+                let greatest = known.into_iter().flatten().max().unwrap_or_default();
+                state.known.add_fence(*first, &SmallKey::new(greatest));
             }
         }
         Ok(())
@@ -190,7 +200,8 @@ impl Core {
         let appended = self.log.append(draft)?;
         state.version = Some(version);
         state.position = appended.position;
-        self.put_rows(slot, state, changes, seen, &appended);
+        let position = Position(appended.position);
+        self.put_rows(slot, state, changes, seen, appended);
         Figures::add(&self.tables.figures.commits, 1);
         Figures::add(
             &self.tables.figures.committed_rows,
@@ -199,7 +210,7 @@ impl Core {
         if self.tables.memtable.active_bytes() > self.tables.options.checkpoint_bytes {
             self.want_checkpoint();
         }
-        Ok(Position(appended.position))
+        Ok(position)
     }
 
     /// Puts the rows of a sequenced commit into memory. They are pieces of the
@@ -210,31 +221,25 @@ impl Core {
         state: &mut SlotState,
         changes: &Changes,
         seen: &Seen,
-        appended: &Appended,
+        appended: Appended,
     ) {
-        let record = &appended.bytes;
-        let mut at = super::record::HEADER_BYTES + slot.id.key.len();
+        let mut bytes = state.active.add_record(appended.bytes);
+        let mut at = HEADER_BYTES + slot.id.key.len();
         for (key, change) in &changes.rows {
-            let value = change.value();
-            let key_at = at + ROW_HEADER_BYTES;
-            let value_at = key_at + key.len();
-            let end = value_at + value.map_or(0, bytes::Bytes::len);
+            let len = row_bytes(key, change.value());
             // A record is shorter than its segment, whose offsets fit in 32 bits.
             let place = Place {
                 segment: appended.segment.number,
                 offset: appended.offset + at as u32,
-                len: (end - at) as u32,
+                len: len as u32,
             };
-            let cell = Cell {
-                value: value.map(|_| record.slice(value_at..end)),
-                place,
-                before: self.before(state, key, change, seen),
-            };
-            self.tables
-                .memtable
-                .put(state, record.slice(key_at..value_at), cell);
-            at = end;
+            let before = self.before(state, key, change, seen);
+            let deleted = matches!(change, Change::Delete);
+            bytes += state.active.put(key, at as u32, place, deleted, before);
+            state.known.note(key);
+            at += len;
         }
+        self.tables.memtable.add_bytes(bytes);
     }
 
     /// What a row was before this change; if that stands in the log, it is dead now.
@@ -251,7 +256,11 @@ impl Core {
                 Before::Nothing | Before::Something => Before::Something,
             };
         }
-        if let Some(frozen) = state.frozen.as_ref().and_then(|frozen| frozen.rows.get(key)) {
+        if let Some(frozen) = state
+            .frozen
+            .as_ref()
+            .and_then(|frozen| frozen.rows.get(key))
+        {
             self.tables.count_dead(frozen.place);
             return Before::Something;
         }

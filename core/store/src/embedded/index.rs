@@ -9,8 +9,10 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::config::{
     BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
     PartitioningPolicy, PinningPolicy,
@@ -29,6 +31,11 @@ use super::segment::Place;
 const VERSION: u8 = 0;
 const ROW: u8 = 1;
 const PLACE_BYTES: usize = 12;
+/// Checkpoints that gather before they are merged into the first level. The first
+/// level holds about as much as so many checkpoints, so a row is rewritten twice there.
+const L0_RUNS: u8 = 8;
+const TABLE_BYTES: u64 = 16 << 20;
+const LEVEL_RATIO: f32 = 8.0;
 /// Threads that compact the index.
 const COMPACTION_THREADS: usize = 1;
 
@@ -73,11 +80,21 @@ impl Index {
                     .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(
                         BloomConstructionPolicy::BitsPerKey(10.0),
                     )))
+                    .compaction_strategy(Arc::new(
+                        Leveled::default()
+                            .with_l0_threshold(L0_RUNS)
+                            .with_table_target_size(TABLE_BYTES)
+                            .with_level_ratio_policy(vec![LEVEL_RATIO]),
+                    ))
                     .filter_block_pinning_policy(PinningPolicy::all(true))
                     .index_block_pinning_policy(PinningPolicy::all(true))
                     .filter_block_partitioning_policy(PartitioningPolicy::all(false))
                     .index_block_partitioning_policy(PartitioningPolicy::all(false))
-                    .data_block_compression_policy(CompressionPolicy::new([CompressionType::None, CompressionType::None, CompressionType::Lz4]))
+                    .data_block_compression_policy(CompressionPolicy::new([
+                        CompressionType::None,
+                        CompressionType::None,
+                        CompressionType::Lz4,
+                    ]))
             })
             .map_err(|error| unavailable("open a keyspace of", &error))?;
         self.keyspaces.write().insert(id, keyspace);
@@ -163,7 +180,11 @@ impl Index {
     }
 
     /// The greatest key of the partition's rows that begin with this byte.
-    pub(super) fn greatest(&self, partition: &PartitionId, first: u8) -> Result<Option<Bytes>, StoreError> {
+    pub(super) fn greatest(
+        &self,
+        partition: &PartitionId,
+        first: u8,
+    ) -> Result<Option<Bytes>, StoreError> {
         let range = RowRange::prefix(&[first], Direction::Descending, 1);
         let mut rows = self.range(partition, &range)?;
         rows.next().map(|row| row.map(|(key, _)| key)).transpose()
@@ -195,7 +216,7 @@ impl Index {
     pub(super) fn ingest(
         &self,
         keyspace: KeyspaceId,
-        slots: &[std::sync::Arc<Slot>],
+        slots: &[Arc<Slot>],
         inline_max: usize,
     ) -> Result<u64, StoreError> {
         let failed = |error: fjall::Error| unavailable("write", &error);
@@ -215,10 +236,10 @@ impl Index {
         for (slot, frozen) in &frozen {
             let mut row = row_key(&slot.id.key, b"");
             let prefix = row.len();
-            for (key, cell) in &frozen.rows {
+            for (key, cell) in frozen.rows.iter() {
                 row.truncate(prefix);
                 row.extend_from_slice(key);
-                match &cell.value {
+                match frozen.rows.bytes(key, cell) {
                     Some(bytes) => {
                         value.clear();
                         let inline = Some(bytes).filter(|bytes| bytes.len() <= inline_max);
@@ -244,7 +265,6 @@ impl Index {
             .map(Keyspace::disk_space)
             .sum()
     }
-
 }
 
 impl Entry {
@@ -275,7 +295,7 @@ impl Entry {
 }
 
 /// The place; then, where the value is small, a zero and the value.
-fn encode_entry(into: &mut Vec<u8>, place: Place, inline: Option<&Bytes>) {
+fn encode_entry(into: &mut Vec<u8>, place: Place, inline: Option<&[u8]>) {
     into.extend_from_slice(&place.segment.to_le_bytes());
     into.extend_from_slice(&place.offset.to_le_bytes());
     into.extend_from_slice(&place.len.to_le_bytes());
@@ -343,7 +363,7 @@ mod tests {
         };
         for inline in [None, Some(Bytes::new()), Some(Bytes::from_static(b"xy"))] {
             let mut value = Vec::new();
-            encode_entry(&mut value, place, inline.as_ref());
+            encode_entry(&mut value, place, inline.as_deref());
             assert_eq!(Entry::decode(&value).unwrap(), Entry { place, inline });
         }
     }

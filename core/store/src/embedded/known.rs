@@ -1,12 +1,14 @@
-//! What is known of a partition's rows in the index without asking it.
+//! What is known of a partition's rows without asking the index.
 //!
 //! Most look-ups of a ledger are of two kinds: a small row that every commit
 //! reads and replaces, and a row that is not there, under an id newer than all
 //! before. The first kind is kept as a copy; the second is answered by a
-//! *fence*: the greatest key in the index that begins with the same byte.
+//! *fence*: the greatest key of the partition, in the index or in memory, that
+//! begins with the same byte.
 
 use bytes::Bytes;
 
+use super::key::SmallKey;
 use super::segment::Place;
 
 /// Rows kept of one partition.
@@ -14,7 +16,7 @@ const ROWS_MAX: usize = 8;
 /// Larger values are not kept.
 const VALUE_BYTES_MAX: usize = 512;
 /// Memory that a kept row takes beside its bytes.
-const ROW_OVERHEAD_BYTES: usize = 112;
+const ROW_OVERHEAD_BYTES: usize = 128;
 /// First bytes with a fence of their own.
 const FENCES_MAX: usize = 16;
 /// Look-ups that found nothing before a fence is worth a look at the index.
@@ -23,7 +25,7 @@ const MISSES: u8 = 2;
 /// A copy of a row as the index has it.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
-    pub(super) key: Box<[u8]>,
+    pub(super) key: SmallKey,
     pub(super) value: Bytes,
     pub(super) place: Place,
 }
@@ -41,8 +43,8 @@ pub(super) struct Known {
 #[derive(Debug)]
 struct Fence {
     first: u8,
-    /// No key of the index that begins with `first` is greater. Empty: there is none.
-    greatest: Box<[u8]>,
+    /// No key of the partition that begins with `first` is greater. Empty: there is none.
+    greatest: SmallKey,
 }
 
 impl Known {
@@ -56,22 +58,26 @@ impl Known {
 
     /// The copy of a row.
     pub(super) fn kept(&self, key: &[u8]) -> Option<&Kept> {
-        self.kept.iter().find(|kept| *kept.key == *key)
+        self.kept.iter().find(|kept| kept.key.as_slice() == key)
     }
 
     /// Forgets the copy of a row, because the row changes.
     pub(super) fn forget(&mut self, key: &[u8]) -> Option<Kept> {
-        let at = self.kept.iter().position(|kept| *kept.key == *key)?;
+        let at = self
+            .kept
+            .iter()
+            .position(|kept| kept.key.as_slice() == key)?;
         Some(self.kept.swap_remove(at))
     }
 
     /// Keeps a copy, if it is small and there is room.
-    pub(super) fn keep(&mut self, key: &[u8], value: &Bytes, place: Place) {
-        if value.len() > VALUE_BYTES_MAX || self.kept.len() >= ROWS_MAX || self.kept(key).is_some() {
+    pub(super) fn keep(&mut self, key: &[u8], value: &[u8], place: Place) {
+        if value.len() > VALUE_BYTES_MAX || self.kept.len() >= ROWS_MAX || self.kept(key).is_some()
+        {
             return;
         }
         self.kept.push(Kept {
-            key: key.into(),
+            key: SmallKey::new(key),
             // A copy of its own: this one may be a piece of something large.
             value: Bytes::copy_from_slice(value),
             place,
@@ -87,30 +93,30 @@ impl Known {
     pub(super) fn kept_bytes(&self) -> usize {
         self.kept
             .iter()
-            .map(|kept| kept.key.len() + kept.value.len() + ROW_OVERHEAD_BYTES)
+            .map(|kept| kept.key.as_slice().len() + kept.value.len() + ROW_OVERHEAD_BYTES)
             .sum()
     }
 
-    /// Whether the index has no row with this key, nor any greater one with the same first byte.
+    /// Whether there is no row with this key, nor any greater one with the same first byte.
     pub(super) fn rules_out(&self, key: &[u8]) -> bool {
         let Some(first) = key.first() else {
             return false;
         };
         match self.fences.iter().find(|fence| fence.first == *first) {
-            Some(fence) => key > &*fence.greatest,
+            Some(fence) => key > fence.greatest.as_slice(),
             None => self.complete,
         }
     }
 
-    /// The index has this row now.
+    /// There is this row now.
     pub(super) fn note(&mut self, key: &[u8]) {
         let Some(first) = key.first() else {
             return;
         };
         match self.fences.iter_mut().find(|fence| fence.first == *first) {
-            Some(fence) if key > &*fence.greatest => fence.greatest = key.into(),
+            Some(fence) if key > fence.greatest.as_slice() => fence.greatest = SmallKey::new(key),
             Some(_) => {}
-            None if self.complete => self.add_fence(*first, key),
+            None if self.complete => self.add_fence(*first, &SmallKey::new(key)),
             // Nothing is known about these.
             None => {}
         }
@@ -125,15 +131,15 @@ impl Known {
             && self.fences.iter().all(|fence| fence.first != first)
     }
 
-    /// What the index says is the greatest key with this first byte.
-    pub(super) fn add_fence(&mut self, first: u8, greatest: &[u8]) {
+    /// The greatest key with this first byte.
+    pub(super) fn add_fence(&mut self, first: u8, greatest: &SmallKey) {
         if self.fences.len() >= FENCES_MAX {
             self.complete = false;
             return;
         }
         self.fences.push(Fence {
             first,
-            greatest: greatest.into(),
+            greatest: greatest.clone(),
         });
     }
 }
@@ -162,7 +168,7 @@ mod tests {
         assert!(!known.rules_out(b"b"));
         assert!(!known.rules_out(b"a6"));
         assert!(!known.missed(b'a') && !known.missed(b'a') && known.missed(b'a'));
-        known.add_fence(b'a', b"");
+        known.add_fence(b'a', &SmallKey::new(b""));
         assert!(known.rules_out(b"a"));
         known.note(b"a7");
         assert!(!known.rules_out(b"a7") && known.rules_out(b"a8"));
@@ -187,10 +193,10 @@ mod tests {
             offset: 1,
             len: 1,
         };
-        known.keep(b"big", &Bytes::from(vec![0; 513]), place);
+        known.keep(b"big", &[0; 513], place);
         assert!(known.kept(b"big").is_none());
         for number in 0..20u8 {
-            known.keep(&[number], &Bytes::from_static(b"v"), place);
+            known.keep(&[number], b"v", place);
         }
         assert_eq!(known.kept.len(), ROWS_MAX);
         assert!(known.forget(&[0]).is_some() && known.kept(&[0]).is_none());

@@ -4,8 +4,8 @@
 //! freeze (`active`) and those that the running checkpoint writes to the index
 //! (`frozen`). Reads look at active, frozen, index, in this order.
 
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,44 +13,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::port::PartitionId;
+use crate::port::{KeyspaceId, PartitionId};
 
+use super::key::SmallKey;
 use super::known::Known;
 use super::record::partition_crc;
 use super::segment::Place;
+use super::table::{Before, Table};
 
 /// Shards of the partitions' map. Each is locked for the time of one look-up only.
 const SHARDS: usize = 256;
-/// Memory that a row takes beside its bytes in the log: its cell, and its part of the tree.
-const ROW_OVERHEAD_BYTES: usize = 120;
-
-/// A row that was written since the last checkpoint.
-#[derive(Debug, Clone)]
-pub(super) struct Cell {
-    /// None: it was deleted.
-    pub(super) value: Option<Bytes>,
-    pub(super) place: Place,
-    /// What it superseded, which may stand in the index.
-    pub(super) before: Before,
-}
-
-/// What a row was before the cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Before {
-    /// Nobody looked.
-    Unknown,
-    /// It was not there.
-    Nothing,
-    /// It was there, and was counted as dead.
-    Something,
-}
-
-/// Rows of one partition.
-pub(super) type Table = BTreeMap<Bytes, Cell>;
 
 /// A partition in memory.
 pub(super) struct Slot {
     pub(super) id: PartitionId,
+    hash: u64,
     /// What its rows' checksums begin with.
     pub(super) crc: u32,
     pub(super) state: Mutex<SlotState>,
@@ -97,18 +74,12 @@ struct Shard {
 }
 
 /// A partition with its hash, so that it is hashed once.
+#[derive(PartialEq, Eq)]
 struct Hashed {
     hash: u64,
-    id: PartitionId,
+    keyspace: KeyspaceId,
+    key: SmallKey,
 }
-
-impl PartialEq for Hashed {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.id == other.id
-    }
-}
-
-impl Eq for Hashed {}
 
 impl Hash for Hashed {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -159,7 +130,8 @@ impl Memtable {
         let hash = self.hasher.hash_one(id);
         let hashed = Hashed {
             hash,
-            id: id.clone(),
+            keyspace: id.keyspace,
+            key: SmallKey::new(&id.key),
         };
         let mut slots = self.shard(hash).slots.lock();
         if let Some(slot) = slots.get(&hashed) {
@@ -174,14 +146,11 @@ impl Memtable {
                 keyspace: id.keyspace,
                 key: Bytes::copy_from_slice(&id.key),
             },
+            hash,
             crc: partition_crc(id),
             state: Mutex::default(),
         });
-        let key = Hashed {
-            hash,
-            id: slot.id.clone(),
-        };
-        slots.insert(key, slot.clone());
+        slots.insert(hashed, slot.clone());
         slot
     }
 
@@ -194,24 +163,13 @@ impl Memtable {
     pub(super) fn mark_dirty(&self, slot: &Arc<Slot>, state: &mut SlotState) {
         if !state.dirty {
             state.dirty = true;
-            let hash = self.hasher.hash_one(&slot.id);
-            self.shard(hash).dirty.lock().push(slot.clone());
+            self.shard(slot.hash).dirty.lock().push(slot.clone());
         }
     }
 
-    /// Puts a row there; gives the cell that it replaced.
-    pub(super) fn put(&self, state: &mut SlotState, key: Bytes, cell: Cell) -> Option<Cell> {
-        let mut bytes = cell.place.len as usize;
-        let replaced = match state.active.entry(key) {
-            std::collections::btree_map::Entry::Occupied(mut entry) => Some(entry.insert(cell)),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                bytes += ROW_OVERHEAD_BYTES;
-                entry.insert(cell);
-                None
-            }
-        };
+    /// Counts memory that rows took.
+    pub(super) fn add_bytes(&self, bytes: usize) {
         self.active_bytes.fetch_add(bytes, Ordering::Relaxed);
-        replaced
     }
 
     /// Freezes all rows that are there now; the slots that have some. Commits
@@ -250,12 +208,11 @@ impl Memtable {
             let Some(frozen) = state.frozen.take() else {
                 continue;
             };
-            for (key, cell) in &frozen.rows {
-                let Some(value) = &cell.value else {
-                    continue;
-                };
-                state.known.note(key);
-                if cell.before == Before::Something && !state.active.contains_key(key) {
+            for (key, cell) in frozen.rows.iter() {
+                if cell.before == Before::Something
+                    && let Some(value) = frozen.rows.bytes(key, cell)
+                    && state.active.get(key).is_none()
+                {
                     self.keep(&mut state, key, value, cell.place);
                 }
             }
@@ -267,7 +224,7 @@ impl Memtable {
     }
 
     /// Keeps a copy of a row that the index has.
-    pub(super) fn keep(&self, state: &mut SlotState, key: &[u8], value: &Bytes, place: Place) {
+    pub(super) fn keep(&self, state: &mut SlotState, key: &[u8], value: &[u8], place: Place) {
         if self.kept_bytes.load(Ordering::Relaxed) >= self.kept_bytes_max {
             return;
         }
@@ -330,11 +287,7 @@ impl Memtable {
     }
 
     /// Keys of partitions of a keyspace that are in memory and were committed to.
-    pub(super) fn keys(
-        &self,
-        keyspace: crate::port::KeyspaceId,
-        after: Option<&[u8]>,
-    ) -> Vec<Bytes> {
+    pub(super) fn keys(&self, keyspace: KeyspaceId, after: Option<&[u8]>) -> Vec<Bytes> {
         let mut keys = Vec::new();
         for shard in &self.shards {
             let slots: Vec<_> = {

@@ -23,6 +23,7 @@ mod durable;
 mod events;
 mod figures;
 mod index;
+mod key;
 mod known;
 mod log;
 mod manifest;
@@ -34,6 +35,7 @@ mod record;
 mod recover;
 mod segment;
 mod segments;
+mod table;
 mod view;
 mod writer;
 

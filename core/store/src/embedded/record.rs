@@ -292,13 +292,6 @@ pub(super) struct RowIn {
     pub(super) len: u32,
 }
 
-impl RowIn {
-    /// What a reader finds after it.
-    pub(super) fn found(&self) -> Option<&Bytes> {
-        (self.kind != RowKind::Delete).then_some(&self.value)
-    }
-}
-
 /// The rows of a record; `None` inside for one that does not parse.
 pub(super) struct RowsIn<'a> {
     record: &'a Record,

@@ -14,13 +14,13 @@ use super::disk::{Disk, write_all_at};
 use super::known::Known;
 use super::log::Head;
 use super::manifest::Manifest;
-use super::memtable::{Before, Cell};
 use super::options::TornTail;
 use super::reader::{Reader, Step, remains};
-use super::record::{Kind, Record};
+use super::record::{Kind, Record, RowKind};
 use super::segment::{
     HEADER_PAGE_BYTES, Opened, Place, REWRITTEN_FROM, Segment, file_name, number_of,
 };
+use super::table::Before;
 
 /// Finds the segments that the manifest lists and those that came after it was
 /// written, and removes what was being made when the process died.
@@ -266,22 +266,26 @@ impl Replay<'_> {
             )));
         }
         tables.memtable.mark_dirty(&slot, &mut state);
+        let mut bytes = state.active.add_record(record.bytes.clone());
         for row in record.rows() {
             let row =
                 row.ok_or_else(|| damaged("a row within the record does not parse".into()))?;
-            let cell = Cell {
-                value: row.found().cloned(),
-                place: Place {
-                    segment: segment.number,
-                    offset: row.offset,
-                    len: row.len,
-                },
-                before: Before::Unknown,
+            let place = Place {
+                segment: segment.number,
+                offset: row.offset,
+                len: row.len,
             };
-            if let Some(replaced) = tables.memtable.put(&mut state, row.key, cell) {
+            if let Some(replaced) = state.active.get(&row.key) {
                 tables.count_dead(replaced.place);
             }
+            let at = row.offset - record.offset;
+            let deleted = row.kind == RowKind::Delete;
+            bytes += state
+                .active
+                .put(&row.key, at, place, deleted, Before::Unknown);
+            state.known.note(&row.key);
         }
+        tables.memtable.add_bytes(bytes);
         state.version = Some(next);
         state.position = record.header.position;
         drop(state);

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::cmp::Ordering as Order;
-use std::iter::Peekable;
+use std::collections::btree_map;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -14,10 +14,12 @@ use crate::rows::{Direction, Row, RowRange, RowSource};
 
 use super::figures::Figures;
 use super::index::{Entry, Index};
-use super::memtable::{Cell, Slot, SlotState, Table};
+use super::key::SmallKey;
+use super::memtable::{Slot, SlotState};
 use super::record::open_row;
 use super::segment::Place;
 use super::segments::Segments;
+use super::table::{Cell, Table};
 
 /// Where rows are read from, behind memory.
 pub(super) struct Stored {
@@ -105,37 +107,36 @@ impl<'a> View<'a> {
         seen
     }
 
-    fn cell(&self, key: &[u8]) -> Option<&Cell> {
-        self.state.active.get(key).or_else(|| {
-            self.state
-                .frozen
-                .as_ref()
-                .and_then(|frozen| frozen.rows.get(key))
-        })
-    }
-
     fn find(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        if let Some(cell) = self.cell(key) {
-            return Ok(cell.value.clone());
+        // The greatest keys are known, of memory and of the index.
+        if self.state.known.rules_out(key) {
+            return Ok(None);
+        }
+        if let Some(cell) = self.state.active.get(key) {
+            return Ok(self.state.active.value(key, cell));
+        }
+        if let Some(frozen) = &self.state.frozen
+            && let Some(cell) = frozen.rows.get(key)
+        {
+            return Ok(frozen.rows.value(key, cell));
         }
         if let Some(kept) = self.state.known.kept(key) {
             return Ok(Some(kept.value.clone()));
-        }
-        if self.state.known.rules_out(key) {
-            return Ok(None);
         }
         Figures::add(&self.stored.figures.index_reads, 1);
         let entry = self.stored.index.get(&self.slot.id, key)?;
         let place = entry.as_ref().map(|entry| entry.place);
         let value = match entry {
-            Some(entry) => self.stored.value(&self.slot.id, self.slot.crc, key, entry)?,
+            Some(entry) => self
+                .stored
+                .value(&self.slot.id, self.slot.crc, key, entry)?,
             None => None,
         };
         let mut seen = self.seen.borrow_mut();
         seen.places.push((crc32c::crc32c(key), place));
         match (&value, place, key.first()) {
             (Some(value), Some(place), _) if seen.found.len() < FOUND_MAX => {
-                seen.found.push((key.into(), value.clone(), place));
+                seen.found.push((SmallKey::new(key), value.clone(), place));
             }
             (None, _, Some(first)) if !seen.missed.contains(first) => seen.missed.push(*first),
             _ => {}
@@ -149,57 +150,46 @@ impl<'a> View<'a> {
             return Ok(found);
         }
         let descending = range.direction == Direction::Descending;
-        let no_rows = Table::new();
-        let frozen = self.state.frozen.as_ref().map_or(&no_rows, |frozen| &frozen.rows);
-        let mut active = in_memory(&self.state.active, range);
-        let mut frozen = in_memory(frozen, range);
-        // While the index cannot have the next row, it is not asked at all.
-        let first = one_first_byte(range);
-        let nothing_stored = first.is_some() && lower_key(range).is_some_and(|key| self.state.known.rules_out(key));
-        let mut stored = None;
+        let no_rows = Table::default();
+        let frozen = self
+            .state
+            .frozen
+            .as_ref()
+            .map_or(&no_rows, |frozen| &frozen.rows);
+        let mut active = InMemory::new(&self.state.active, range);
+        let mut frozen = InMemory::new(frozen, range);
+        if one_first_byte(range).is_some()
+            && lower_key(range).is_some_and(|key| self.state.known.rules_out(key))
+        {
+            return Ok(found);
+        }
+        Figures::add(&self.stored.figures.index_ranges, 1);
+        let mut stored = self.stored.index.range(&self.slot.id, range)?.peekable();
         while found.len() < range.limit {
-            let memory = [&mut active, &mut frozen]
-                .into_iter()
-                .filter_map(|rows| rows.peek().map(|(key, _)| *key))
-                .min_by(|a, b| in_order(a, b, descending));
-            let from_memory = nothing_stored
-                || (descending && first.is_some() && memory.is_some_and(|key| self.state.known.rules_out(key)));
-            if from_memory && stored.is_none() {
-                let Some(key) = memory.cloned() else {
-                    break;
-                };
-                let newest = next_if_key(&mut active, &key);
-                let cell = next_if_key(&mut frozen, &key);
-                if let Some(value) = newest.or(cell).and_then(|cell| cell.value.clone()) {
-                    found.push((key, value));
-                }
-                continue;
-            }
-            let stored = match &mut stored {
-                Some(stored) => stored,
-                none => {
-                    Figures::add(&self.stored.figures.index_ranges, 1);
-                    none.insert(self.stored.index.range(&self.slot.id, range)?.peekable())
-                }
-            };
             if let Some(Err(error)) = stored.next_if(Result::is_err) {
                 return Err(error);
             }
-            let index = stored.peek().and_then(|row| row.as_ref().ok()).map(|(key, _)| key);
-            let next = [memory, index]
+            let index = stored
+                .peek()
+                .and_then(|row| row.as_ref().ok())
+                .map(|(key, _)| key.as_ref());
+            let next = [active.peek(), frozen.peek(), index]
                 .into_iter()
                 .flatten()
                 .min_by(|a, b| in_order(a, b, descending));
-            let Some(key) = next.cloned() else {
+            let Some(key) = next.map(Bytes::copy_from_slice) else {
                 break;
             };
             // All that have this row move on; the newest counts.
-            let newest = next_if_key(&mut active, &key);
-            let newer = next_if_key(&mut frozen, &key);
+            let newest = active.next_if(&key);
+            let newer = frozen.next_if(&key);
             let oldest = stored.next_if(|row| row.as_ref().is_ok_and(|(found, _)| *found == key));
             let value = match (newest.or(newer), oldest) {
-                (Some(cell), _) => cell.value.clone(),
-                (None, Some(Ok((_, entry)))) => self.stored.value(&self.slot.id, self.slot.crc, &key, entry)?,
+                (Some(value), _) => value,
+                (None, Some(Ok((_, entry)))) => {
+                    self.stored
+                        .value(&self.slot.id, self.slot.crc, &key, entry)?
+                }
                 (None, _) => None,
             };
             if let Some(value) = value {
@@ -240,7 +230,7 @@ pub(super) struct Seen {
     /// cost a wrong guess about dead bytes, nothing else.
     places: Vec<(u32, Option<Place>)>,
     /// Some of the rows that it had.
-    pub(super) found: Vec<(Box<[u8]>, Bytes, Place)>,
+    pub(super) found: Vec<(SmallKey, Bytes, Place)>,
     /// First bytes of keys that it did not have.
     pub(super) missed: Vec<u8>,
 }
@@ -252,29 +242,57 @@ impl Seen {
             return None;
         }
         let crc = crc32c::crc32c(key);
-        let at = self.places.binary_search_by_key(&crc, |(crc, _)| *crc).ok()?;
+        let at = self
+            .places
+            .binary_search_by_key(&crc, |(crc, _)| *crc)
+            .ok()?;
         self.places.get(at).map(|(_, place)| *place)
     }
 }
 
-type InMemory<'a> = Peekable<Box<dyn Iterator<Item = (&'a Bytes, &'a Cell)> + 'a>>;
-
-fn in_memory<'a>(table: &'a Table, range: &RowRange) -> InMemory<'a> {
-    let bounds = (range.from.clone(), range.to.clone());
-    let rows = table.range::<Bytes, _>(bounds);
-    let rows: Box<dyn Iterator<Item = _>> = match range.direction {
-        Direction::Ascending => Box::new(rows),
-        Direction::Descending => Box::new(rows.rev()),
-    };
-    rows.peekable()
+/// The rows of a range that are in memory, in its direction.
+struct InMemory<'a> {
+    table: &'a Table,
+    rows: btree_map::Range<'a, SmallKey, Cell>,
+    next: Option<(&'a SmallKey, &'a Cell)>,
+    descending: bool,
 }
 
-fn next_if_key<'a>(rows: &mut InMemory<'a>, key: &Bytes) -> Option<&'a Cell> {
-    rows.next_if(|(found, _)| *found == key)
-        .map(|(_, cell)| cell)
+impl<'a> InMemory<'a> {
+    fn new(table: &'a Table, range: &'a RowRange) -> Self {
+        let from = range.from.as_ref().map(|key| key.as_ref());
+        let to = range.to.as_ref().map(|key| key.as_ref());
+        let mut rows = Self {
+            table,
+            rows: table.range(from, to),
+            next: None,
+            descending: range.direction == Direction::Descending,
+        };
+        rows.advance();
+        rows
+    }
+
+    fn advance(&mut self) {
+        self.next = if self.descending {
+            self.rows.next_back()
+        } else {
+            self.rows.next()
+        };
+    }
+
+    fn peek(&self) -> Option<&'a [u8]> {
+        self.next.map(|(key, _)| key.as_slice())
+    }
+
+    /// Moves on if the next row is this one; its value, if it was not deleted.
+    fn next_if(&mut self, key: &[u8]) -> Option<Option<Bytes>> {
+        let (_, cell) = self.next.filter(|(found, _)| found.as_slice() == key)?;
+        self.advance();
+        Some(self.table.value(key, cell))
+    }
 }
 
-fn in_order(a: &Bytes, b: &Bytes, descending: bool) -> Order {
+fn in_order(a: &[u8], b: &[u8], descending: bool) -> Order {
     if descending { b.cmp(a) } else { a.cmp(b) }
 }
 
@@ -290,7 +308,10 @@ fn one_first_byte(range: &RowRange) -> Option<u8> {
     let first = *lower_key(range)?.first()?;
     let same = match &range.to {
         Bound::Included(to) => to.first() == Some(&first),
-        Bound::Excluded(to) => to.first() == Some(&first) || Some(to.as_ref()) == first.checked_add(1).as_ref().map(std::slice::from_ref),
+        Bound::Excluded(to) => {
+            to.first() == Some(&first)
+                || Some(to.as_ref()) == first.checked_add(1).as_ref().map(std::slice::from_ref)
+        }
         Bound::Unbounded => first == u8::MAX,
     };
     same.then_some(first)
