@@ -59,9 +59,9 @@ impl Stack {
         if in_flight.others >= self.max_concurrent_calls {
             return self.shed(&request, &method, close);
         }
-        let call = match UnaryCall::recognise(request, &method) {
-            Ok(call) => Call::Short(Arc::clone(&self.unary).answer(call).boxed()),
-            Err(request) => {
+        let call = match UnaryCall::recognise(&request, &method) {
+            Some(call) => Call::Short(Arc::clone(&self.unary).answer(call, request).boxed()),
+            None => {
                 let request = request.map(|body| BoundedBody::new(body, self.max_request_bytes));
                 Call::Framework(self.rpc.clone().call(request))
             }
@@ -97,16 +97,16 @@ impl Stack {
         answer: Response<ConnectRpcBody>,
         method: &MethodMetrics,
     ) -> Response<ConnectRpcBody> {
-        let error = if answer.status() != StatusCode::OK {
+        let found = if answer.status() != StatusCode::OK {
             unary_error(answer)
         } else if is_grpc_error(answer.headers()) {
             grpc_error(answer)
         } else {
-            Err(answer)
+            Found::AsItIs(answer)
         };
-        match error {
-            Err(as_it_is) => as_it_is,
-            Ok(Untyped { error, from }) => {
+        match found {
+            Found::AsItIs(answer) => answer,
+            Found::Untyped { error, from } => {
                 let code = error.code;
                 let typed = shape::typed(&error);
                 method.answered(Some(typed.code));
@@ -127,17 +127,22 @@ impl Stack {
     }
 }
 
-/// An error of the framework, and the head of the answer that it came in.
-struct Untyped {
-    error: ConnectError,
-    from: http::response::Parts,
+/// What an answer holds.
+enum Found {
+    /// An error of the framework, and the head of the answer that it came in.
+    Untyped {
+        error: ConnectError,
+        from: http::response::Parts,
+    },
+    /// Anything else.
+    AsItIs(Response<ConnectRpcBody>),
 }
 
-/// The error in a Connect unary answer; `Err` gives the answer back if it is typed.
-fn unary_error(answer: Response<ConnectRpcBody>) -> Result<Untyped, Response<ConnectRpcBody>> {
+/// Looks for the error in a Connect unary answer.
+fn unary_error(answer: Response<ConnectRpcBody>) -> Found {
     let (from, body) = answer.into_parts();
     let ConnectRpcBody::Full(body) = body else {
-        return Err(Response::from_parts(from, body));
+        return Found::AsItIs(Response::from_parts(from, body));
     };
     // A whole body is there at once.
     let bytes = match body.collect().now_or_never() {
@@ -157,11 +162,11 @@ fn unary_error(answer: Response<ConnectRpcBody>) -> Result<Untyped, Response<Con
             Ok(error) if !Error::is_typed(&error) => error,
             _ => {
                 let body = ConnectRpcBody::Full(Full::new(bytes));
-                return Err(Response::from_parts(from, body));
+                return Found::AsItIs(Response::from_parts(from, body));
             }
         }
     };
-    Ok(Untyped { error, from })
+    Found::Untyped { error, from }
 }
 
 fn is_grpc_error(headers: &HeaderMap) -> bool {
@@ -172,7 +177,7 @@ fn is_grpc_error(headers: &HeaderMap) -> bool {
 
 /// The error in the head of a gRPC answer. There the detail is in the trailers, out
 /// of sight; a message that begins with a reason is one of ours.
-fn grpc_error(answer: Response<ConnectRpcBody>) -> Result<Untyped, Response<ConnectRpcBody>> {
+fn grpc_error(answer: Response<ConnectRpcBody>) -> Found {
     let text = |name: &str| {
         let value = answer.headers().get(name).and_then(|v| v.to_str().ok());
         value.unwrap_or_default().to_owned()
@@ -185,11 +190,11 @@ fn grpc_error(answer: Response<ConnectRpcBody>) -> Result<Untyped, Response<Conn
         bytes.all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
     });
     match code {
-        Some(code) if !typed => Ok(Untyped {
+        Some(code) if !typed => Found::Untyped {
             error: ConnectError::new(code, message),
             from: answer.into_parts().0,
-        }),
-        _ => Err(answer),
+        },
+        _ => Found::AsItIs(answer),
     }
 }
 
@@ -217,7 +222,8 @@ impl Drop for InFlight {
 
 /// A request on its way through the stack.
 pub(super) enum Handling {
-    Ready(Option<Answer>),
+    /// Boxed, so that a call, which is what nearly all are, is small to move.
+    Ready(Option<Box<Answer>>),
     Calling(Option<Calling>),
 }
 
@@ -236,7 +242,7 @@ pub(super) struct Calling {
 
 impl Handling {
     fn ready(answer: Answer, close: bool) -> Self {
-        Self::Ready(Some(closing(answer, close)))
+        Self::Ready(Some(Box::new(closing(answer, close))))
     }
 }
 
@@ -261,7 +267,7 @@ impl Future for Handling {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = match self.get_mut() {
-            Self::Ready(answer) => answer.take(),
+            Self::Ready(answer) => answer.take().map(|answer| *answer),
             Self::Calling(slot) => match slot {
                 None => None,
                 Some(calling) => {

@@ -38,36 +38,27 @@ pub(super) struct Unary {
     pub decode_options: buffa::DecodeOptions,
 }
 
-/// A call that goes the short way.
+/// What the short way has to know of a call beside the request.
 pub(super) struct UnaryCall {
     spec: Spec,
     format: CodecFormat,
     method: Arc<MethodMetrics>,
-    request: Request<Incoming>,
 }
 
 impl UnaryCall {
-    /// `Err` gives back what has to go the framework's way.
+    /// `None` if the request has to go the framework's way.
     pub(super) fn recognise(
-        request: Request<Incoming>,
+        request: &Request<Incoming>,
         method: &Arc<MethodMetrics>,
-    ) -> Result<Self, Request<Incoming>> {
-        let spec = match method.descriptor {
-            Some(descriptor)
-                if descriptor.kind == MethodKind::Unary && descriptor.limits.is_none() =>
-            {
-                descriptor.spec
-            }
-            _ => None,
-        };
-        let (Some(spec), Some(format)) = (spec, plain_format(&request)) else {
-            return Err(request);
-        };
-        Ok(Self {
-            spec,
-            format,
+    ) -> Option<Self> {
+        let descriptor = method.descriptor?;
+        if descriptor.kind != MethodKind::Unary || descriptor.limits.is_some() {
+            return None;
+        }
+        Some(Self {
+            spec: descriptor.spec?,
+            format: plain_format(request)?,
             method: Arc::clone(method),
-            request,
         })
     }
 }
@@ -89,12 +80,15 @@ fn plain_format(request: &Request<Incoming>) -> Option<CodecFormat> {
 
 impl Unary {
     /// From request to answer.
-    pub(super) async fn answer(self: Arc<Self>, call: UnaryCall) -> Response<ResponseBody> {
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        call: UnaryCall,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
         let UnaryCall {
             spec,
             format,
             method,
-            request,
         } = call;
         let (parts, body) = request.into_parts();
         let deadline = self.deadline(&parts.headers);
