@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use lombard_bench::{BenchError, Extent, Figures, Live, Phase, Shape};
+use lombard_bench::{BenchError, Extent, Figures, HttpVersion, Live, Phase, Shape};
 
 use crate::Global;
 use crate::bank::Bank;
@@ -36,6 +36,9 @@ pub struct Ledger {
     /// Requests in flight at any time
     #[arg(long, default_value_t = 64)]
     pub clients: u32,
+    /// What they speak: 1.1 (a connection for each client) or 2
+    #[arg(long, default_value = "1.1", value_parser = ["1.1", "2"], value_name = "VERSION")]
+    pub http: String,
     /// HTTP/2 connections that they share; 0: one for each 16 clients, at most 8
     #[arg(long, default_value_t = 0)]
     pub connections: u32,
@@ -96,7 +99,7 @@ pub async fn run(global: &Global, bench: Bench) -> Result<(), Failure> {
         (Bank::reach(global, &["ledger"]).await?, None)
     };
     let measured = match bank.address("ledger") {
-        Ok(address) => load(&address, &shape).await,
+        Ok(address) => load(address, &shape).await,
         Err(failure) => Err(failure),
     };
     bank.leave().await;
@@ -139,6 +142,11 @@ fn shape(options: &Ledger) -> Result<Shape, Failure> {
     };
     Ok(Shape {
         clients: options.clients,
+        http: if options.http == "2" {
+            HttpVersion::Http2
+        } else {
+            HttpVersion::Http1
+        },
         connections: options.connections,
         batch: options.batch,
         extent: match options.count {

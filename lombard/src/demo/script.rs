@@ -79,7 +79,7 @@ pub fn next(people: &[Person], random: &mut dyn FnMut() -> u64) -> Scene {
     }
     let shop = SHOPS[below(random, SHOPS.len())];
     let amount_minor = between(random, shop.from_minor, shop.to_minor);
-    let given_up = random() % 20 == 0;
+    let given_up = random().is_multiple_of(20);
     let captured_minor = if shop.captures_less {
         between(random, amount_minor / 2, amount_minor)
     } else {

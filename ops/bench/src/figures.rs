@@ -146,7 +146,9 @@ impl Measured {
 pub struct Figures {
     /// Requests in flight at any time.
     pub clients: u32,
-    /// HTTP/2 connections that they shared.
+    /// What they spoke: "1.1" or "2".
+    pub http: String,
+    /// Connections that they had, or shared.
     pub connections: u32,
     /// Entries in a request.
     pub batch: u32,
@@ -211,9 +213,10 @@ impl fmt::Display for Figures {
         )?;
         writeln!(
             f,
-            "  shape       {} clients on {} connections, {} a request, {} accounts, {} loop",
+            "  shape       {} clients on {} connections (HTTP/{}), {} a request, {} accounts, {} loop",
             self.clients,
             self.connections,
+            self.http,
             grouped(u64::from(self.batch)),
             grouped(u64::from(self.accounts)),
             self.r#loop

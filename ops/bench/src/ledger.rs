@@ -6,7 +6,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use buffa::Message;
 use bytes::Bytes;
-use http::Uri;
 use lombard_contracts::bank::ledger::v1;
 use tokio::task::JoinSet;
 
@@ -14,7 +13,7 @@ use crate::BenchError;
 use crate::connection::{Answer, Connection};
 use crate::figures::{Figures, Live, Measured, ms};
 use crate::open_loop::Pace;
-use crate::shape::{Extent, Shape};
+use crate::shape::{Extent, HttpVersion, Shape};
 use crate::wire;
 use crate::work::{Request, Work};
 
@@ -29,11 +28,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// What is refused during the load is no error of this call: it is in the figures.
 pub async fn run(address: &str, shape: &Shape, live: &Live) -> Result<Figures, BenchError> {
     shape.check()?;
-    let mut connections = Vec::new();
-    for _ in 0..shape.connections() {
-        connections.push(Connection::open(address).await?);
-    }
-    let accounts = setup(&connections, shape, live).await?;
+    let accounts = crate::setup::accounts(address, shape, live).await?;
     if !shape.warmup.is_zero() {
         live.phase_begins(true);
         let warmup = Shape {
@@ -42,35 +37,42 @@ pub async fn run(address: &str, shape: &Shape, live: &Live) -> Result<Figures, B
             seed: !shape.seed,
             ..shape.clone()
         };
-        load(&connections, &accounts, &warmup, live).await?;
+        load(address, &accounts, &warmup, live).await?;
     }
     live.phase_begins(false);
-    let loaded = load(&connections, &accounts, shape, live).await?;
-    let status = status(&connections[0]).await?;
+    let loaded = load(address, &accounts, shape, live).await?;
+    let status = status(address).await?;
     Ok(figures(shape, loaded, &status))
 }
 
-async fn setup(
-    connections: &[Connection],
-    shape: &Shape,
-    live: &Live,
-) -> Result<Arc<Vec<String>>, BenchError> {
-    crate::setup::accounts(connections, shape, live).await
-}
-
-async fn status(connection: &Connection) -> Result<v1::GetStatusResponse, BenchError> {
-    let mut connection = connection.clone();
-    let uri = connection.uri("GetStatus")?;
+async fn status(address: &str) -> Result<v1::GetStatusResponse, BenchError> {
+    let mut connection = Connection::open(address, HttpVersion::Http1).await?;
     let failed = |reason: String| BenchError::Answer {
         method: "GetStatus",
         reason,
     };
-    match connection.call(&uri, Bytes::new()).await {
+    match connection.call("GetStatus", Bytes::new()).await {
         Answer::Accepted(body) => v1::GetStatusResponse::decode_from_slice(&body)
             .map_err(|error| failed(error.to_string())),
         Answer::Refused { code, message } => Err(failed(format!("{code}: {message}"))),
         Answer::Lost(reason) => Err(failed(reason)),
     }
+}
+
+/// A connection for each client, or one for several.
+async fn connect(address: &str, shape: &Shape) -> Result<Vec<Connection>, BenchError> {
+    let mut connections: Vec<Connection> = Vec::new();
+    for client in 0..shape.clients as usize {
+        let shared = match connections.get(client % shape.connections() as usize) {
+            Some(connection) => connection.share(),
+            None => None,
+        };
+        connections.push(match shared {
+            Some(connection) => connection,
+            None => Connection::open(address, shape.http).await?,
+        });
+    }
+    Ok(connections)
 }
 
 /// What all clients of one phase share.
@@ -86,7 +88,6 @@ struct Shared {
     /// The number of the next request, for the open loop.
     next: AtomicU64,
     pace: Option<Pace>,
-    uris: [(&'static str, Uri); 5],
     live: Live,
 }
 
@@ -114,12 +115,6 @@ impl Shared {
             self.longest_pause_ns.fetch_max(pause_ns, Ordering::Relaxed);
         }
     }
-
-    fn uri(&self, method: &str) -> &Uri {
-        let known = self.uris.iter().find(|(name, _)| *name == method);
-        // The work asks for these five methods only; the first stands for all others.
-        known.map_or(&self.uris[0].1, |(_, uri)| uri)
-    }
 }
 
 /// What one phase measured.
@@ -130,12 +125,12 @@ struct Loaded {
 }
 
 async fn load(
-    connections: &[Connection],
+    address: &str,
     accounts: &Arc<Vec<String>>,
     shape: &Shape,
     live: &Live,
 ) -> Result<Loaded, BenchError> {
-    let uri = |method| connections[0].uri(method).map(|uri| (method, uri));
+    let connections = connect(address, shape).await?;
     let start = Instant::now();
     let (end, left) = match shape.extent {
         Extent::Time(time) => (Some(start + time), u64::MAX),
@@ -151,18 +146,10 @@ async fn load(
         pace: shape
             .rate
             .map(|rate| Pace::start(rate / f64::from(shape.batch))),
-        uris: [
-            uri("CreateEntry")?,
-            uri("CreateEntries")?,
-            uri("PlaceHold")?,
-            uri("CaptureHold")?,
-            uri("ReleaseHold")?,
-        ],
         live: live.clone(),
     });
     let mut clients = JoinSet::new();
-    for client in 0..shape.clients {
-        let connection = connections[client as usize % connections.len()].clone();
+    for (client, connection) in (0..).zip(connections) {
         let work = Work::new(shape, client, Arc::clone(accounts));
         clients.spawn(ask(
             connection,
@@ -219,9 +206,7 @@ async fn ask(
         } else {
             Instant::now()
         };
-        let answer = connection
-            .call(shared.uri(request.method), request.body.clone())
-            .await;
+        let answer = connection.call(request.method, request.body.clone()).await;
         let now = Instant::now();
         let latency_us = now.saturating_duration_since(begun).as_micros() as u64;
         let acknowledged = match answer {
@@ -244,7 +229,9 @@ async fn ask(
                 shared.live.answered(0, entries);
                 work.not_placed();
                 tokio::time::sleep(RECONNECT_PAUSE).await;
-                if let Ok(fresh) = Connection::open(connection.address()).await {
+                if let Ok(fresh) =
+                    Connection::open(connection.address(), connection.version()).await
+                {
                     connection = fresh;
                 }
                 continue;
@@ -303,6 +290,7 @@ fn figures(shape: &Shape, loaded: Loaded, status: &v1::GetStatusResponse) -> Fig
     let seconds = elapsed.as_secs_f64();
     Figures {
         clients: shape.clients,
+        http: shape.http.to_string(),
         connections: shape.connections(),
         batch: shape.batch,
         accounts: shape.accounts,

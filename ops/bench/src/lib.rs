@@ -2,9 +2,9 @@
 //! longest pause.
 //!
 //! The generator shares its machine with the bank that it measures, so it must
-//! be cheap: entries are written straight as protobuf ([`wire`]), many clients
-//! share a few HTTP/2 connections ([`wire`] knows nothing of them, [`connection`]
-//! does), and of the answers to a batch only what was refused is decoded.
+//! be cheap: entries are written straight as protobuf (`wire`), calls are made with
+//! as little around them as the protocol allows (`connection`), and of the answers
+//! to a batch only what was refused is decoded.
 //!
 //! - [`Shape`]: what is asked for, and whether it makes sense.
 //! - [`Work`]: the stream of entries of one client, repeatable from a seed.
@@ -26,7 +26,7 @@ mod wire;
 mod work;
 
 pub use figures::{Figures, Live, Phase};
-pub use shape::{Extent, Shape, ShapeError};
+pub use shape::{Extent, HttpVersion, Shape, ShapeError};
 pub use work::{Request, Work};
 
 /// Why a load could not be run, or not to its end.

@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 use crate::BenchError;
 use crate::connection::{Answer, Connection};
 use crate::figures::Live;
-use crate::shape::{ENTRIES_PER_BATCH_MAX, Shape};
+use crate::shape::{ENTRIES_PER_BATCH_MAX, HttpVersion, Shape};
 use crate::wire::{self, CURRENCY, EntryId, Movement};
 
 /// Accounts that are being opened at the same time.
-const OPENING_MAX: usize = 256;
+const OPENING_MAX: usize = 64;
 /// What an account with a floor is given to begin with: enough for a long walk.
 const FUNDS_MINOR: i64 = 1_000_000_000;
 /// Where that money comes from.
@@ -23,7 +23,7 @@ const FUNDING_ACCOUNT: &str = "bench-funding";
 
 /// Opens the accounts of this shape, where they are not open yet.
 pub async fn accounts(
-    connections: &[Connection],
+    address: &str,
     shape: &Shape,
     live: &Live,
 ) -> Result<Arc<Vec<String>>, BenchError> {
@@ -37,14 +37,13 @@ pub async fn accounts(
     let floors = shape.floors;
     live.opening(names.len() as u64);
     let mut openers = JoinSet::new();
-    for opener in 0..OPENING_MAX.min(names.len()) {
-        let mut connection = connections[opener % connections.len()].clone();
-        let uri = connection.uri("CreateAccount")?;
+    for _ in 0..OPENING_MAX.min(names.len()) {
+        let mut connection = Connection::open(address, HttpVersion::Http1).await?;
         let (names, next, live) = (Arc::clone(&names), Arc::clone(&next), live.clone());
         openers.spawn(async move {
             while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let body = Bytes::from(account(name, floors).encode_to_vec());
-                opened(name, connection.call(&uri, body).await)?;
+                opened(name, connection.call("CreateAccount", body).await)?;
                 live.opened();
             }
             Ok::<(), BenchError>(())
@@ -57,7 +56,7 @@ pub async fn accounts(
         })??;
     }
     if floors {
-        fund(&connections[0], &names).await?;
+        fund(address, &names).await?;
     }
     Ok(names)
 }
@@ -97,12 +96,13 @@ fn account(name: &str, floors: bool) -> v1::CreateAccountRequest {
 }
 
 /// Gives every account money, once however often this is done: the ids are the accounts' numbers.
-async fn fund(connection: &Connection, names: &[String]) -> Result<(), BenchError> {
-    let mut connection = connection.clone();
-    let create = connection.uri("CreateAccount")?;
+async fn fund(address: &str, names: &[String]) -> Result<(), BenchError> {
+    let mut connection = Connection::open(address, HttpVersion::Http1).await?;
     let body = Bytes::from(account(FUNDING_ACCOUNT, false).encode_to_vec());
-    opened(FUNDING_ACCOUNT, connection.call(&create, body).await)?;
-    let uri = connection.uri("CreateEntries")?;
+    opened(
+        FUNDING_ACCOUNT,
+        connection.call("CreateAccount", body).await,
+    )?;
     for (chunk, names) in names.chunks(ENTRIES_PER_BATCH_MAX as usize).enumerate() {
         let mut batch = BytesMut::new();
         for (place, name) in names.iter().enumerate() {
@@ -120,7 +120,10 @@ async fn fund(connection: &Connection, names: &[String]) -> Result<(), BenchErro
             account: FUNDING_ACCOUNT.to_owned(),
             reason,
         };
-        match connection.call(&uri, wire::finish_batch(batch)).await {
+        match connection
+            .call("CreateEntries", wire::finish_batch(batch))
+            .await
+        {
             Answer::Accepted(body) => {
                 let outcomes = wire::outcomes(&body)
                     .ok_or_else(|| failed("the answer cannot be read".to_owned()))?;

@@ -1,5 +1,6 @@
 //! What a load looks like.
 
+use std::fmt;
 use std::time::Duration;
 
 /// At most so many entries in one call, as the ledger's contract says.
@@ -8,6 +9,25 @@ pub const ENTRIES_PER_BATCH_MAX: u32 = 8_192;
 pub const ACCOUNTS_MAX: u32 = 10_000_000;
 /// More clients than this are a test of the operating system.
 pub const CLIENTS_MAX: u32 = 10_000;
+
+/// What the clients speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1: a connection for each client.
+    #[default]
+    Http1,
+    /// HTTP/2: a few connections, shared.
+    Http2,
+}
+
+impl fmt::Display for HttpVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http1 => "1.1",
+            Self::Http2 => "2",
+        })
+    }
+}
 
 /// How long a load runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +43,8 @@ pub enum Extent {
 pub struct Shape {
     /// Requests in flight at any time.
     pub clients: u32,
+    /// What they speak.
+    pub http: HttpVersion,
     /// HTTP/2 connections that the clients share; 0: one for each 16 clients, at most 8.
     pub connections: u32,
     /// Entries in a request; 1 uses the call for single entries.
@@ -104,9 +126,10 @@ impl Shape {
         }
     }
 
-    /// How many connections the clients share.
+    /// How many connections the clients have.
     pub fn connections(&self) -> u32 {
         match self.connections {
+            _ if self.http == HttpVersion::Http1 => self.clients,
             0 => self.clients.div_ceil(16).clamp(1, 8),
             asked => asked.min(self.clients),
         }
@@ -117,6 +140,7 @@ impl Default for Shape {
     fn default() -> Self {
         Self {
             clients: 64,
+            http: HttpVersion::Http1,
             connections: 0,
             batch: 1,
             extent: Extent::Time(Duration::from_secs(10)),
@@ -206,12 +230,14 @@ mod tests {
     fn connections_follow_the_clients() {
         let connections = |clients, connections| {
             Shape {
+                http: HttpVersion::Http2,
                 clients,
                 connections,
                 ..Shape::default()
             }
             .connections()
         };
+        assert_eq!(Shape::default().connections(), 64);
         assert_eq!(connections(1, 0), 1);
         assert_eq!(connections(64, 0), 4);
         assert_eq!(connections(1_000, 0), 8);
