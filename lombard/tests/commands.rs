@@ -36,9 +36,12 @@ fn wrong_usage_is_exit_code_2_and_says_what_to_do() {
         ),
         (
             &["report", "trial-balance", "--as-of", "yesterday"],
-            "is not a time",
+            "not a time",
         ),
-        (&["check", "--set", "ledger.clock_skew=5"], "clock_skew_ms"),
+        (
+            &["run", "ledger", "--set", "ledger.clock_skew=5"],
+            "clock_skew_ms",
+        ),
     ];
     for (arguments, expected) in table {
         let said = refused(&data, arguments, 2);

@@ -17,7 +17,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 /// Inputs to each target.
-const INPUTS: u32 = 2_000_000;
+const INPUTS: u32 = 100_000;
 /// Most damages to one input.
 const DAMAGES_MAX: u32 = 6;
 
