@@ -32,6 +32,10 @@ use lombard_rpc::server::{Server, ServerOptions};
 use lombard_telemetry::Registry;
 use tokio::net::TcpListener;
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Echo;
 
 #[expect(refining_impl_trait, reason = "a bench has no other implementation")]

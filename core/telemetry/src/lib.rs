@@ -34,7 +34,7 @@ pub mod trace;
 
 pub use event::{Event, RateLimit};
 pub use histogram::Latency;
-pub use log::{InitError, LogFormat, init};
+pub use log::{InitError, LogFormat, init, panic_message};
 pub use registry::{CONTENT_TYPE, Registry, encode};
 
 /// The metric types that a [`Registry`] takes. Label sets derive `EncodeLabelSet` of

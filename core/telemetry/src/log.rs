@@ -1,5 +1,6 @@
 //! Log lines: to stderr, for people or for machines.
 
+use std::any::Any;
 use std::fmt;
 use std::io::IsTerminal;
 
@@ -33,7 +34,7 @@ impl fmt::Display for InitError {
 
 impl std::error::Error for InitError {}
 
-/// Sends log lines to stderr. `filter` is in the form of `RUST_LOG`
+/// Sends log lines, and panics as such, to stderr. `filter` is in the form of `RUST_LOG`
 /// (`info`, `lombard_store=debug,warn`).
 ///
 /// # Errors
@@ -49,7 +50,34 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), InitError> {
         LogFormat::Text => subscriber.event_format(TextLine).try_init(),
         LogFormat::Json => subscriber.event_format(JsonLine).try_init(),
     };
-    done.map_err(|error| InitError(format!("logging: {error}")))
+    done.map_err(|error| InitError(format!("logging: {error}")))?;
+    log_panics();
+    Ok(())
+}
+
+/// A panic becomes a log line with its place, and with the trace of the call that it
+/// happened in, instead of text of its own between the lines.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic_message(panic.payload());
+        let place = panic.location().map(ToString::to_string);
+        let backtrace = std::backtrace::Backtrace::capture();
+        match backtrace.status() {
+            std::backtrace::BacktraceStatus::Captured => {
+                tracing::error!(place, %backtrace, "panic: {message}");
+            }
+            _ => tracing::error!(place, "panic: {message}"),
+        }
+    }));
+}
+
+/// What a panic said.
+pub fn panic_message(payload: &dyn Any) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("not a text")
 }
 
 /// `2026-01-02T03:04:05.678901Z WARN  lombard_rpc: message key=value trace=…`

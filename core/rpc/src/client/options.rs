@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// What runs below a channel.
 ///
 /// An echo call of two processes' stacks on one machine takes 27 µs of CPU over HTTP/1.1
-/// and 35 µs over HTTP/2 (`cargo run --release -p lombard-rpc --example echo_bench`), so
+/// and 31 µs over HTTP/2 (`cargo run --release -p lombard-rpc --example echo_bench`), so
 /// that HTTP/1.1 is the default; HTTP/2 takes fewer connections, where there are many
 /// callers and machines between.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

@@ -15,8 +15,8 @@ use connectrpc::{
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use lombard_telemetry::Event;
 use lombard_telemetry::trace::TraceContext;
+use lombard_telemetry::{Event, panic_message};
 
 use super::metrics::{HandlerFailed, HandlerPanicked, MethodMetrics, ServerMetrics};
 use super::shape;
@@ -134,15 +134,10 @@ impl Guarded {
 
     fn panicked(&self, method: &MethodMetrics, panic: &(dyn Any + Send)) -> ConnectError {
         let id = format!("{:016x}", (self.0.random)());
-        let message = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("not a text");
         HandlerPanicked {
             id: &id,
             method: method.name,
-            message,
+            message: panic_message(panic),
         }
         .emit(&self.0.metrics);
         defect(id)

@@ -11,11 +11,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use lombard_telemetry::Event;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::ServerOptions;
+use super::metrics::AcceptFailed;
 use super::stack::Stack;
 use crate::edge;
 
@@ -118,7 +120,7 @@ impl Acceptor {
                 accepted = self.listener.accept(), if room => match accepted {
                     Ok((stream, _)) => self.serve(stream),
                     Err(error) => {
-                        tracing::warn!(%error, "no connection could be accepted");
+                        AcceptFailed { error: &error }.emit(&self.stack.metrics);
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },

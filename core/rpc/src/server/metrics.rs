@@ -4,12 +4,16 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use connectrpc::{Dispatcher, ErrorCode, MethodDescriptor, Router};
 use lombard_telemetry::{Counter, Event, Family, Gauge, Latency, RateLimit, Registry};
 use prometheus_client::encoding::EncodeLabelSet;
 
 use crate::edge;
+
+/// Between two lines about what may repeat with every call or connection.
+const REPEATED_LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// `method` is `LedgerService/CreateEntry`, `code` is `ok` or a Connect code.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -32,7 +36,9 @@ pub(super) struct ServerMetrics {
     in_flight_gauge: Gauge,
     shed: Counter,
     panics: Counter,
+    accept_failures: Counter,
     shed_log: RateLimit,
+    accept_log: RateLimit,
 }
 
 /// The counters of one method, found once, so that a call takes no lock.
@@ -74,7 +80,7 @@ impl MethodMetrics {
         counter.inc();
     }
 
-    pub(super) fn took(&self, took: std::time::Duration) {
+    pub(super) fn took(&self, took: Duration) {
         self.latency.observe(took);
     }
 }
@@ -112,7 +118,12 @@ impl ServerMetrics {
                 "Calls refused because the server was full",
             ),
             panics: registry.counter("rpc_panics", "Handlers that panicked"),
-            shed_log: RateLimit::new(std::time::Duration::from_secs(10)),
+            accept_failures: registry.counter(
+                "rpc_accept_failures",
+                "Connections that the system could not hand over",
+            ),
+            shed_log: RateLimit::new(REPEATED_LOG_PERIOD),
+            accept_log: RateLimit::new(REPEATED_LOG_PERIOD),
         }
     }
 
@@ -170,6 +181,25 @@ impl Event for CallShed {
                 held_back,
                 "calls are refused: the server is full"
             );
+        }
+    }
+}
+
+/// The system has no connection for us: out of file descriptors, mostly.
+pub(super) struct AcceptFailed<'a> {
+    pub error: &'a std::io::Error,
+}
+
+impl Event for AcceptFailed<'_> {
+    type Metrics = ServerMetrics;
+
+    fn count(&self, metrics: &ServerMetrics) {
+        metrics.accept_failures.inc();
+    }
+
+    fn log(&self, metrics: &ServerMetrics) {
+        if let Some(held_back) = metrics.accept_log.admit(edge::monotonic_us()) {
+            tracing::warn!(error = %self.error, held_back, "no connection could be accepted");
         }
     }
 }

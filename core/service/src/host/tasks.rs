@@ -1,6 +1,5 @@
 //! Tasks that someone waits for.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -8,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use lombard_telemetry::Gauge;
+use lombard_telemetry::{Gauge, panic_message};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -73,7 +72,11 @@ impl Tasks {
         let task = async move {
             let _ending = ending;
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-                tracing::error!(task = name, panic = said(panic.as_ref()), "a task panicked");
+                tracing::error!(
+                    task = name,
+                    panic = panic_message(panic.as_ref()),
+                    "a task panicked"
+                );
             }
         };
         let handle = match trace {
@@ -131,14 +134,6 @@ impl Drop for Ending {
         self.inner.gauge.dec();
         self.inner.ended.notify_waiters();
     }
-}
-
-fn said(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("not a text")
 }
 
 #[cfg(test)]

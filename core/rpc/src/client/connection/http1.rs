@@ -54,22 +54,27 @@ impl Http1 {
         origin_form(address, &mut request);
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await;
-        let mut sender = match self.take_idle() {
-            Some(sender) => sender,
-            None => self.connect(address).await?,
+        let (sender, response) = loop {
+            let (mut sender, is_new) = match self.take_idle() {
+                Some(sender) => (sender, false),
+                None => (self.connect(address).await?, true),
+            };
+            // An error here is one of sending, too, which tells what to do.
+            let _ = sender.ready().await;
+            match sender.try_send_request(request).await {
+                Ok(response) => break (sender, response),
+                Err(mut failure) => match failure.take_message() {
+                    // The callee closed it while it was idle: that says nothing about the callee.
+                    Some(unsent) if !is_new => request = unsent,
+                    message => {
+                        return Err(SendFailure {
+                            unsent: message.is_some(),
+                            error: address.unreachable(failure.error()),
+                        });
+                    }
+                },
+            }
         };
-        let gone = |error: &hyper::Error, unsent| SendFailure {
-            error: address.unreachable(error),
-            unsent,
-        };
-        if let Err(error) = sender.ready().await {
-            return Err(gone(&error, true));
-        }
-        let answered = sender.try_send_request(request).await;
-        let response = answered.map_err(|mut failure| {
-            let unsent = failure.take_message().is_some();
-            gone(failure.error(), unsent)
-        })?;
         let streams = response
             .headers()
             .get(header::CONTENT_TYPE)
