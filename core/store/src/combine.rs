@@ -26,6 +26,7 @@ mod commit;
 mod lane;
 mod load;
 mod marker;
+mod tell;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,7 +35,6 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::counters::Counters;
 use crate::error::{Stop, StoreError};
@@ -85,18 +85,8 @@ enum Outcome {
     Failed(StoreError),
 }
 
-/// Tells everyone who waits what became of something they wait for.
-type Teller<T> = watch::Sender<Option<T>>;
-type Listener<T> = watch::Receiver<Option<T>>;
-
 /// A task for the spawner.
 type Task = BoxFuture<'static, ()>;
-
-/// What was told; None if whoever should have told it is gone.
-async fn told<T: Clone>(listener: &mut Listener<T>) -> Option<T> {
-    let told = listener.wait_for(Option::is_some).await.ok()?;
-    told.clone()
-}
 
 impl Combiner {
     pub fn new(engine: Arc<dyn Engine>, counters: Arc<Counters>, options: StoreOptions) -> Self {
@@ -136,10 +126,10 @@ impl Combiner {
         loop {
             match lane.step(shared, &mut operation, &mut rule) {
                 Step::Answered(ran) => return ran,
-                Step::Joined(value, mut outcome) => match told(&mut outcome).await {
-                    Some(Outcome::In(position)) => return Ok(Sequenced { value, position }),
-                    Some(Outcome::Failed(error)) => return Err(error),
-                    Some(Outcome::Again) => {
+                Step::Joined(value, outcome) => match outcome.await {
+                    Ok(Outcome::In(position)) => return Ok(Sequenced { value, position }),
+                    Ok(Outcome::Failed(error)) => return Err(error),
+                    Ok(Outcome::Again) => {
                         conflicts += 1;
                         if conflicts > options.conflicts_per_operation_max {
                             return Err(lane.contended(conflicts));
@@ -148,30 +138,30 @@ impl Combiner {
                             options.spawner.pause(pause).await;
                         }
                     }
-                    None => {
+                    Err(_) => {
                         return Err(StoreError::Ambiguous(
                             "the task that carried the commit has ended".into(),
                         ));
                     }
                 },
-                Step::Load(mut loaded) => {
+                Step::Load(loaded) => {
                     loads += 1;
                     if loads > options.loads_per_operation_max {
                         return Err(lane.contended(loads));
                     }
-                    match told(&mut loaded).await {
-                        Some(Ok(())) => {}
-                        Some(Err(error)) => return Err(error),
-                        None => {
+                    match loaded.await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => return Err(error),
+                        Err(_) => {
                             return Err(StoreError::Closed(
                                 "the task that fetched the rows has ended".into(),
                             ));
                         }
                     }
                 }
-                // The lane itself holds the sender: it cannot be gone.
-                Step::Full(mut moved) => {
-                    let _ = moved.changed().await;
+                // Whether it was told or the lane is gone: the next run shows.
+                Step::Full(moved) => {
+                    let _ = moved.await;
                 }
             }
         }

@@ -1,12 +1,13 @@
 //! Thousands of seeds: whatever goes wrong, an acknowledged increment is in exactly once.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the callers are tasks, and the test waits for them"
+)]
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::join_all;
 use lombard_store::simulated::{
     FaultCounts, Faults, Kind, Simulated, SimulatedOptions, TurnSpawner,
 };
@@ -14,6 +15,7 @@ use lombard_store::{
     Direction, EventRow, Keyspace, Position, RowRange, Rows, Stop, Store, StoreCounters,
     StoreError, StoreOptions,
 };
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -36,10 +38,12 @@ fn row(prefix: &[u8], number: u64) -> Vec<u8> {
 }
 
 /// What one run did, and what callers were told.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Told {
     /// Operations that were said to be in.
     acknowledged: BTreeSet<u64>,
+    /// The greatest count that anybody was told.
+    greatest: u64,
     /// Operations of which nobody could say.
     unknown: BTreeSet<u64>,
     /// Operations that were said not to be in.
@@ -52,6 +56,7 @@ async fn increment(keyspace: &Keyspace, id: u64) -> Result<Result<u64, ()>, Stor
     let rule = |rows: &mut Rows<'_>| -> Result<u64, Stop<()>> {
         let count = number(rows.get(b"count")?) + 1;
         rows.put(&b"count"[..], bytes_of(count));
+        rows.put(&b"twin"[..], bytes_of(count));
         rows.append(row(b"event/", count), bytes_of(id));
         rows.put(row(b"marker/", id), bytes_of(count));
         // Some say no in the end, for a reason that depends on what they saw.
@@ -63,26 +68,56 @@ async fn increment(keyspace: &Keyspace, id: u64) -> Result<Result<u64, ()>, Stor
     keyspace.update(HOT, rule).await?.durable(keyspace).await
 }
 
-async fn callers(keyspaces: &[Keyspace], round: u64, seed: u64, told: &Rc<RefCell<Told>>) {
+/// The counter and its twin, seen by an update that says no, or by a read.
+async fn look(keyspace: &Keyspace, by_update: bool) -> Result<(u64, u64), StoreError> {
+    if by_update {
+        let refuse = |rows: &mut Rows<'_>| -> Result<(), Stop<(u64, u64)>> {
+            // A row that is not at hand must be fetched: what was read before is
+            // then from before that, and must not be mixed with it.
+            rows.get(b"marker/absent")?;
+            let seen = (number(rows.get(b"count")?), number(rows.get(b"twin")?));
+            Err(Stop::Refused(seen))
+        };
+        let refused = keyspace.update(HOT, refuse).await?;
+        return Ok(refused.durable(keyspace).await?.unwrap_err());
+    }
+    let see = |rows: &Rows<'_>| -> Result<(u64, u64), Stop<()>> {
+        Ok((number(rows.get(b"count")?), number(rows.get(b"twin")?)))
+    };
+    let seen = keyspace.read(HOT, see).await?;
+    Ok(seen.durable(keyspace).await?.unwrap())
+}
+
+async fn callers(keyspaces: &[Keyspace], round: u64, seed: u64, told: &Arc<Mutex<Told>>) {
     let caller = |caller: u64| {
         let keyspace = keyspaces[caller as usize % keyspaces.len()].clone();
         let told = told.clone();
         let mut dice = StdRng::seed_from_u64(seed ^ (caller << 32) ^ round);
-        async move {
+        tokio::spawn(async move {
             for turn in 0..INCREMENTS_EACH {
                 let id = (round * CALLERS + caller) * INCREMENTS_EACH + turn;
                 if dice.random_bool(0.1) {
                     // A caller that goes away: nobody is told, the operation may be in.
-                    told.borrow_mut().unknown.insert(id);
+                    told.lock().unknown.insert(id);
                     let going = increment(&keyspace, id);
                     let polls = dice.random_range(0..6);
                     give_up_after(polls, going).await;
                     continue;
                 }
+                if dice.random_bool(0.3) {
+                    let told_before = told.lock().greatest;
+                    if let Ok((count, twin)) = look(&keyspace, dice.random_bool(0.7)).await {
+                        assert_eq!(count, twin, "seed {seed}: one state is seen");
+                        assert!(count >= told_before, "seed {seed}: {count} is stale");
+                    }
+                }
                 let answer = increment(&keyspace, id).await;
-                let mut told = told.borrow_mut();
+                let mut told = told.lock();
                 match answer {
-                    Ok(Ok(_)) => told.acknowledged.insert(id),
+                    Ok(Ok(count)) => {
+                        told.greatest = told.greatest.max(count);
+                        told.acknowledged.insert(id)
+                    }
                     Ok(Err(())) => told.refused.insert(id),
                     Err(StoreError::Unavailable(_) | StoreError::Contended { .. }) => {
                         told.refused.insert(id)
@@ -91,13 +126,16 @@ async fn callers(keyspaces: &[Keyspace], round: u64, seed: u64, told: &Rc<RefCel
                     Err(error) => panic!("seed {seed}: {error}"),
                 };
             }
-        }
+        })
     };
-    join_all((0..CALLERS).map(caller)).await;
+    let callers: Vec<_> = (0..CALLERS).map(caller).collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
 }
 
 /// Polls a future so often, letting others run in between, and drops it.
-async fn give_up_after(polls: u32, future: impl Future) {
+async fn give_up_after(polls: u32, future: impl Future + Send) {
     let mut future = Box::pin(future);
     for _ in 0..polls {
         if futures::poll!(future.as_mut()).is_ready() {
@@ -168,6 +206,7 @@ fn store(engine: &Arc<Simulated>, instance: u64, combined_max: u64) -> Store {
     options.spawner = Arc::new(TurnSpawner);
     options.operations_per_commit_max = combined_max;
     options.lane_idle_bytes_max = 200;
+    options.lane_busy_bytes_max = 300;
     options.conflicts_per_operation_max = 200;
     Store::new(engine.clone(), options)
 }
@@ -185,9 +224,11 @@ fn run(kind: Kind, seed: u64) -> (u64, FaultCounts, StoreCounters, usize) {
         Kind::Replicated => Faults::replicated(),
         Kind::OneLog | Kind::OneLogShared => Faults::one_log(),
     };
+    // Few turns and many: what comes first is different then.
+    options.faults.delay_turns_max = [1, 4, 40][(seed % 3) as usize];
     let faults = options.faults;
     let mut engine = Arc::new(Simulated::new(options));
-    let told = Rc::new(RefCell::new(Told::default()));
+    let told = Arc::new(Mutex::new(Told::default()));
     let mut summed = StoreCounters::default();
     for round in 0..3 {
         // A crash takes the tasks of the process along: each round has its own runtime.
@@ -214,10 +255,11 @@ fn run(kind: Kind, seed: u64) -> (u64, FaultCounts, StoreCounters, usize) {
             engine.set_faults(Faults::default());
             let store = store(&engine, 99, 1);
             let keyspace = insist(|| store.keyspace("faults")).await;
-            check(seed, &keyspace, &told.borrow()).await;
+            let so_far = told.lock().clone();
+            check(seed, &keyspace, &so_far).await;
         });
     }
-    let unknown = told.borrow().unknown.len();
+    let unknown = told.lock().unknown.len();
     (engine.fingerprint(), engine.fault_counts(), summed, unknown)
 }
 

@@ -34,35 +34,36 @@ pub(super) fn request(
     let task = Committer {
         shared: shared.clone(),
         lane: lane.clone(),
+        ended: false,
     };
     Some(Box::pin(task.run()))
 }
 
-/// The task. While it lives, `committing` is set.
+/// The task. `committing` is set while there is one.
 struct Committer {
     shared: Arc<Shared>,
     lane: Arc<Lane>,
+    /// It said under the lock that it commits no more.
+    ended: bool,
 }
 
 impl Drop for Committer {
     fn drop(&mut self) {
-        {
-            let mut state = self.lane.state.lock();
-            if state.committing {
-                // Cut short (the runtime stops, the engine panicked). What was in
-                // flight is unknown, which its waiters learn from the teller's end.
-                state.committing = false;
-                state.in_flight = None;
-                state.base = None;
-                if let Some(pending) = state.pending.take() {
-                    let ended = StoreError::Closed("the store's tasks have ended".into());
-                    let failed = Outcome::Failed(ended);
-                    pending.outcome.send_replace(Some(failed));
-                }
-            }
-            state.trim(&self.shared.options);
+        if self.ended {
+            // By itself; another one may run already.
+            return;
         }
-        self.lane.move_on();
+        // Cut short (the runtime stops, the engine panicked). What was in flight
+        // is unknown, which its waiters learn from the teller's end.
+        let mut state = self.lane.state.lock();
+        state.committing = false;
+        state.in_flight = None;
+        state.base = None;
+        if let Some(pending) = state.pending.take() {
+            let ended = StoreError::Closed("the store's tasks have ended".into());
+            pending.outcome.tell(Outcome::Failed(ended));
+        }
+        state.move_on();
     }
 }
 
@@ -90,17 +91,16 @@ enum Fate {
 }
 
 impl Committer {
-    async fn run(self) {
+    async fn run(mut self) {
         while let Some(sent) = self.next() {
-            self.lane.move_on();
             let fate = if sent.changes.is_empty() {
                 self.look(sent.expected).await
             } else {
                 self.commit(&sent).await
             };
             self.settle(sent, fate);
-            self.lane.move_on();
         }
+        self.ended = true;
     }
 
     /// Takes the pending batch on its way; None, and the task ends, if there is none.
@@ -121,9 +121,15 @@ impl Committer {
             }
         });
         match &sent {
-            Some(sent) => state.in_flight = Some(sent.changes.clone()),
+            Some(sent) => {
+                state.in_flight = Some(sent.changes.clone());
+                state.move_on();
+            }
             // Said under the lock that a request takes: it will start another task.
-            None => state.committing = false,
+            None => {
+                state.committing = false;
+                state.trim(&self.shared.options);
+            }
         }
         sent
     }
@@ -207,6 +213,7 @@ impl Committer {
         let outcome = {
             let mut state = self.lane.state.lock();
             state.in_flight = None;
+            state.move_on();
             match fate {
                 Fate::In(position) => {
                     if let Some(base) = &mut state.base {
@@ -245,14 +252,14 @@ impl Committer {
                 }
             }
         };
-        sent.batch.outcome.send_replace(Some(outcome));
+        sent.batch.outcome.tell(outcome);
     }
 }
 
 impl LaneState {
     fn rerun_pending(&mut self) {
         if let Some(pending) = self.pending.take() {
-            pending.outcome.send_replace(Some(Outcome::Again));
+            pending.outcome.tell(Outcome::Again);
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::marker::History;
-use super::{Listener, Outcome, Shared, Task, Teller, commit, load};
+use super::tell::{Listener, Teller};
+use super::{Outcome, Shared, Task, commit, load};
 use crate::counters::Counters;
 use crate::error::{Stop, StoreError};
 use crate::fetch::VERSION_GUESSED;
@@ -27,8 +27,6 @@ pub(super) struct Lane {
     pub used: AtomicU64,
     /// Everything else. Held for one run of a function at most, never across a wait.
     pub state: Mutex<LaneState>,
-    /// Counts each departure and each settlement of a batch.
-    pub moved: watch::Sender<u64>,
 }
 
 /// What a lane knows and does. Without a base nothing is pending or in flight.
@@ -49,6 +47,8 @@ pub(super) struct LaneState {
     pub users: usize,
     /// Counts arrivals.
     pub arrivals: u64,
+    /// Tells those who wait for a batch to leave or to be settled, if anyone does.
+    moved: Option<Teller<()>>,
 }
 
 /// What is known of the partition as it is without what is on its way.
@@ -95,7 +95,7 @@ impl Default for Load {
         Self {
             wanted: Vec::new(),
             noted: HashSet::new(),
-            done: Teller::new(None),
+            done: Teller::new(),
         }
     }
 }
@@ -109,7 +109,7 @@ pub(super) enum Step<T, E> {
     /// Rows are missing: run again when they are there.
     Load(Listener<Result<(), StoreError>>),
     /// The batch cannot take it: run again when that has left.
-    Full(watch::Receiver<u64>),
+    Full(Listener<()>),
 }
 
 impl Lane {
@@ -119,7 +119,6 @@ impl Lane {
             partition,
             used: AtomicU64::new(used),
             state: Mutex::default(),
-            moved: watch::Sender::new(0),
         }
     }
 
@@ -128,11 +127,6 @@ impl Lane {
         let mut state = self.state.lock();
         state.arrivals += 1;
         state.arrivals
-    }
-
-    /// Wakes those who wait for a batch to leave or to be settled.
-    pub fn move_on(&self) {
-        self.moved.send_modify(|moves| *moves += 1);
     }
 
     /// It was tried too often.
@@ -175,7 +169,7 @@ impl Lane {
         if let Some(pending) = &state.pending
             && pending.operations >= shared.options.operations_per_commit_max
         {
-            return (Step::Full(self.moved.subscribe()), None);
+            return (Step::Full(state.next_move()), None);
         }
         let run = state.run(rule);
         if run.missing.is_some() || state.base.is_none() {
@@ -195,11 +189,11 @@ impl Lane {
         }
         let pending = state.pending.get_or_insert_with(Batch::new);
         if !pending.takes(&run.changes) {
-            return (Step::Full(self.moved.subscribe()), None);
+            return (Step::Full(state.next_move()), None);
         }
         Counters::add(&shared.counters.rows_absent, run.absent);
         pending.add(run.changes);
-        let outcome = pending.outcome.subscribe();
+        let outcome = pending.outcome.listen();
         let task = commit::request(shared, self, &mut state);
         (Step::Joined(value, outcome), task)
     }
@@ -264,6 +258,18 @@ impl LaneState {
         settled.then_some(base.position)
     }
 
+    /// Wakes at the next departure or settlement of a batch.
+    pub fn next_move(&mut self) -> Listener<()> {
+        self.moved.get_or_insert_with(Teller::new).listen()
+    }
+
+    /// A batch has left or was settled.
+    pub fn move_on(&mut self) {
+        if let Some(moved) = self.moved.take() {
+            moved.tell(());
+        }
+    }
+
     /// Lets go of rows where there are too many.
     pub fn trim(&mut self, options: &StoreOptions) {
         let busy = self.users > 0 || self.committing || self.loading;
@@ -287,7 +293,7 @@ impl Batch {
             changes: Changes::default(),
             bytes: 0,
             operations: 0,
-            outcome: Teller::new(None),
+            outcome: Teller::new(),
         }
     }
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::lane::{Base, Lane, LaneState, Load};
 use super::marker::{self, History};
-use super::{Listener, Outcome, Shared, Task};
+use super::tell::Listener;
+use super::{Outcome, Shared, Task};
 use crate::error::StoreError;
 use crate::loaded::Loaded;
 use crate::port::{Snapshot, Version, Wanted};
@@ -27,44 +28,47 @@ pub(super) fn request(
             load.wanted.push(wanted);
         }
     }
-    let done = load.done.subscribe();
+    let done = load.done.listen();
     let task = (!state.loading).then(|| {
         state.loading = true;
         let task = Loader {
             shared: shared.clone(),
             lane: lane.clone(),
+            ended: false,
         };
         Box::pin(task.run()) as Task
     });
     (done, task)
 }
 
-/// The task. While it lives, `loading` is set.
+/// The task. `loading` is set while there is one.
 struct Loader {
     shared: Arc<Shared>,
     lane: Arc<Lane>,
+    /// It said under the lock that it fetches no more.
+    ended: bool,
 }
 
 impl Drop for Loader {
     fn drop(&mut self) {
+        if self.ended {
+            // By itself; another one may run already.
+            return;
+        }
+        // Cut short: whoever waits learns it from the tellers' end.
         let mut state = self.lane.state.lock();
         state.loading = false;
-        // Something is left only if the task was cut short: whoever waits
-        // learns it from the teller's end.
         state.wanted = None;
-        // Who is in the lane has asked for these rows and not used them yet.
-        if state.users == 0 {
-            state.trim(&self.shared.options);
-        }
     }
 }
 
 impl Loader {
-    async fn run(self) {
+    async fn run(mut self) {
         while let Some((load, arrivals)) = self.next() {
             let done = self.load(load.wanted, arrivals).await;
-            load.done.send_replace(Some(done));
+            load.done.tell(done);
         }
+        self.ended = true;
     }
 
     fn next(&self) -> Option<(Load, u64)> {
@@ -73,6 +77,11 @@ impl Loader {
         if load.is_none() {
             // Said under the lock that a request takes: it will start another task.
             state.loading = false;
+            // Who is in the lane has asked for these rows and may not have used
+            // them yet.
+            if state.users == 0 {
+                state.trim(&self.shared.options);
+            }
         }
         Some((load?, state.arrivals))
     }
@@ -119,11 +128,11 @@ impl Loader {
         let marker = snapshot.found.pop().unwrap_or_default();
         let history = History::read(marker.first().map(|(_, value)| value))?;
         loop {
-            let mut moved = {
+            let moved = {
                 let mut state = self.lane.state.lock();
                 match state.place(snapshot.version) {
                     Place::Older => return Ok(false),
-                    Place::Wait => self.lane.moved.subscribe(),
+                    Place::Wait => state.next_move(),
                     Place::Fits => {
                         state.absorb(wanted, snapshot, history, arrivals);
                         return Ok(true);
@@ -131,8 +140,8 @@ impl Loader {
                 }
             };
             // What was read may be what this lane is just committing: its
-            // outcome says. The lane holds the sender, so it is never gone.
-            let _ = moved.changed().await;
+            // outcome says. The lane lives, and with it who tells.
+            let _ = moved.await;
         }
     }
 }
@@ -164,7 +173,7 @@ impl LaneState {
         // Somebody else has committed: what is known is old, and whoever ran over it runs again.
         self.base = None;
         if let Some(pending) = self.pending.take() {
-            pending.outcome.send_replace(Some(Outcome::Again));
+            pending.outcome.tell(Outcome::Again);
         }
         Place::Fits
     }
