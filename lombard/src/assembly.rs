@@ -110,7 +110,10 @@ fn unknown(name: &str) -> Failure {
 }
 
 /// `lombard.toml`, the environment, and flags.
-fn configuration(global: &Global) -> Result<Config, Failure> {
+///
+/// # Errors
+/// The file cannot be read, or something in it is not known.
+pub fn configuration(global: &Global) -> Result<Config, Failure> {
     let mut flags = Vec::new();
     for set in &global.set {
         let Some((key, value)) = set.split_once('=') else {
@@ -164,7 +167,10 @@ impl Default for StoreSection {
 }
 
 /// Opens the engine that the configuration names, over the state in the folder.
-fn open(config: &Config, data: &Path) -> Result<Arc<Embedded>, Failure> {
+///
+/// # Errors
+/// The folder is in use, damaged, or cannot be written to.
+pub fn open(config: &Config, data: &Path) -> Result<Arc<Embedded>, Failure> {
     let section: StoreSection = section(config, "store")?;
     if !ENGINES.contains(&section.engine.as_str()) {
         return Err(Failure::usage(format!(

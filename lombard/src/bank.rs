@@ -40,7 +40,7 @@ impl Bank {
     /// services, and those that they call, in this process.
     ///
     /// # Errors
-    /// There is no data folder either, or no bank can be started on it.
+    /// Nobody ever had a bank there, or it cannot be started on its folder.
     pub async fn reach(global: &Global, services: &[&str]) -> Result<Self, Failure> {
         if let Some(address) = &global.address {
             let addresses = services
@@ -50,6 +50,27 @@ impl Bank {
         }
         if let Some(running) = Running::find(global.data()) {
             return Ok(Self::at(Host::system(), running.addresses));
+        }
+        let data = global.data();
+        if !data.join(assembly::STORE_FOLDER).is_dir() {
+            return Err(Failure::failed(format!(
+                "no bank runs on {} and none was ever there",
+                data.display()
+            ))
+            .advise(
+                "`lombard up` starts one; --data names another folder, --address a bank elsewhere",
+            ));
+        }
+        Self::start(global, data, services).await
+    }
+
+    /// As [`Bank::reach`], but where there is no bank yet, one is made.
+    ///
+    /// # Errors
+    /// No bank can be started on the data folder.
+    pub async fn reach_or_make(global: &Global, services: &[&str]) -> Result<Self, Failure> {
+        if global.address.is_some() || Running::find(global.data()).is_some() {
+            return Self::reach(global, services).await;
         }
         Self::start(global, global.data(), services).await
     }

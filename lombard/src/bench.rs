@@ -96,7 +96,7 @@ pub async fn run(global: &Global, bench: Bench) -> Result<(), Failure> {
             Some(folder),
         )
     } else {
-        (Bank::reach(global, &["ledger"]).await?, None)
+        (Bank::reach_or_make(global, &["ledger"]).await?, None)
     };
     let measured = match bank.address("ledger") {
         Ok(address) => load(address, &shape).await,

@@ -5,15 +5,18 @@
 //! [`output`] writes results, [`failure`] says why not.
 
 mod assembly;
+mod backup;
 mod bank;
 mod bench;
 mod call;
 mod check;
 mod completions;
 mod contracts;
+mod control;
 mod demo;
 mod failure;
 mod import;
+mod log;
 mod output;
 mod report;
 mod running;
@@ -107,6 +110,12 @@ enum Command {
     /// Load, with its figures
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Look into the log that is the embedded engine's truth
+    #[command(subcommand)]
+    Log(log::Log),
+    /// Backups: make, verify, restore
+    #[command(subcommand)]
+    Backup(backup::Backup),
     /// Print what a shell needs to complete commands
     Completions(completions::Options),
 }
@@ -158,6 +167,8 @@ async fn run(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Report(report) => report::run(global, report).await,
         Command::Check(options) => check::run(global, options).await,
         Command::Bench(bench) => bench::run(global, bench).await,
+        Command::Log(log) => log::run(global, log).await,
+        Command::Backup(backup) => backup::run(global, backup).await,
         Command::Completions(options) => completions::run(&options),
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::Global;
 use crate::assembly::{self, Assembled, SERVICES};
 use crate::bank::Bank;
+use crate::control;
 use crate::demo;
 use crate::failure::Failure;
 use crate::output;
@@ -154,6 +155,9 @@ async fn start(global: &Global, services: &[&str], listen: &Listen) -> Result<Pr
     }
     .announce(&data)
     .map_err(|error| Failure::failed(format!("cannot write to {}: {error}", data.display())))?;
+    if let Err(error) = control::serve(running.host(), &data, engine.clone()) {
+        tracing::warn!(%error, "no control socket: `lombard backup make` works on the stopped bank only");
+    }
     ready(global, &running, addresses)?;
     Ok(Process {
         running,

@@ -324,3 +324,99 @@ fn a_reader_that_goes_away_is_no_failure() {
     let status = child.wait().unwrap();
     assert!(status.success() && said.is_empty(), "{status}: {said}");
 }
+
+#[test]
+fn a_backup_of_a_running_bank_is_restored_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let backup = folder.path().join("backup");
+    let to = backup.to_str().unwrap();
+    let sample = sample();
+    let up = Up::start(&data, &[]);
+    json(
+        &data,
+        &["import", sample.to_str().unwrap(), "--format", "berka"],
+    );
+    let balances = json(&data, &["report", "trial-balance"]);
+    let made = json(&data, &["backup", "make", to]);
+    assert!(made["position"].as_u64().unwrap() > 0);
+    let said = refused(&data, &["backup", "make", to], 1);
+    assert!(said.contains("exists"), "{said}");
+    // What comes after the backup is not in it.
+    let request =
+        value!({"id": "late", "addresses": [{"address": "customer/main", "currency": "GBP"}]});
+    json(
+        &data,
+        &["call", "ledger", "CreateAccount", &request.to_string()],
+    );
+    up.stop();
+
+    let verified = json(&data, &["backup", "verify", to]);
+    assert_eq!(verified["position"], made["position"]);
+    assert!(verified["commits"].as_u64().unwrap() > 100);
+    let said = refused(&data, &["backup", "restore", to], 1);
+    assert!(said.contains("has a state already"), "{said}");
+    let restored = folder.path().join("restored");
+    json(&restored, &["backup", "restore", to]);
+    assert_eq!(json(&restored, &["report", "trial-balance"]), balances);
+    assert_eq!(json(&restored, &["check"])["ok"], true);
+
+    // One bit anywhere, and it is not verified any more.
+    let segment = std::fs::read_dir(backup.join("log"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[9_000] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let said = refused(&data, &["backup", "verify", to], 1);
+    assert!(said.contains("take another backup"), "{said}");
+    let elsewhere = folder.path().join("elsewhere");
+    refused(&elsewhere, &["backup", "restore", to], 1);
+    assert!(!elsewhere.join("store").exists());
+}
+
+#[test]
+fn the_log_is_shown_record_by_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let sample = sample();
+    json(
+        &data,
+        &["import", sample.to_str().unwrap(), "--format", "berka"],
+    );
+    let shown = run(
+        &data,
+        &[
+            "log",
+            "inspect",
+            "--json",
+            "--rows",
+            "--partition",
+            "berka-9001",
+        ],
+    );
+    assert!(shown.status.success());
+    let commits: Vec<serde_json::Value> = String::from_utf8(shown.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(!commits.is_empty());
+    for (commit, version) in commits.iter().zip(1..) {
+        assert_eq!(
+            (&commit["keyspace"], &commit["version"]),
+            (&value!("ledger"), &value!(version))
+        );
+        let rows = commit["rows"].as_array().unwrap();
+        assert!(rows.iter().all(|row| row["intact"] == true));
+    }
+    let text = run(&data, &["log", "inspect", "--limit", "3"]);
+    assert_eq!(String::from_utf8(text.stdout).unwrap().lines().count(), 3);
+    let up = Up::start(&data, &[]);
+    let said = refused(&data, &["log", "inspect"], 1);
+    assert!(said.contains("in use"), "{said}");
+    up.stop();
+}

@@ -94,7 +94,7 @@ pub async fn run(global: &Global, options: Options) -> Result<(), Failure> {
         ))
         .advise("correct the file, or leave broken lines out with `--on-error skip`"));
     }
-    let bank = Bank::reach(global, &["ledger"]).await?;
+    let bank = Bank::reach_or_make(global, &["ledger"]).await?;
     let done = bring_in(&options, &checked, &bank).await;
     bank.leave().await;
     let summary = done?;
