@@ -64,21 +64,17 @@ fn malformed(message: &str) -> Error {
 }
 
 fn too_large(message: &str) -> Error {
-    let limit: String = message
-        .rsplit(' ')
-        .next()
-        .filter(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
-        .unwrap_or_default()
-        .to_owned();
-    let error = Error::resource_exhausted(
-        reason::REQUEST_TOO_LARGE,
-        format!("the request is larger than this server takes: {message}"),
-    )
-    .retryable(false);
-    if limit.is_empty() {
-        error
-    } else {
-        error.with("limit_bytes", limit)
+    let last = message.rsplit(' ').next().unwrap_or_default();
+    let refused =
+        |sentence| Error::resource_exhausted(reason::REQUEST_TOO_LARGE, sentence).retryable(false);
+    match last.parse::<u64>() {
+        Ok(limit) => refused(format!(
+            "the request is larger than the {limit} bytes that this server takes; send it in parts"
+        ))
+        .with("limit_bytes", limit),
+        Err(_) => refused(format!(
+            "the request is larger than this server takes: {message}"
+        )),
     }
 }
 
