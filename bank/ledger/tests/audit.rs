@@ -1,5 +1,7 @@
 //! The auditor finds what is wrong: every row that is changed, lost or invented.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod harness;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Everything that can be wrong with a request: its reason, and that nothing changed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod harness;
 
 use harness::{Bank, MONDAY_US, address, call, id, leg, leg_on, payment};
@@ -822,4 +824,73 @@ async fn bad_questions_are_refused() {
         told(&call!(bank, get_entry(GetEntryRequest), entry).unwrap_err()),
         (Code::NotFound, "ENTRY_NOT_FOUND")
     );
+}
+
+mod anything {
+    use buffa::{HasMessageView, Message};
+    use lombard_contracts::bank::ledger::v1::{CreateEntriesRequest, Entry, Leg};
+    use lombard_ledger::parse::{Bounds, batch};
+    use proptest::prelude::*;
+
+    fn leg() -> impl Strategy<Value = Leg> {
+        let currency = prop_oneof![Just("GBP".to_owned()), Just("JPY".to_owned()), ".{0,4}"];
+        (".{0,70}", ".{0,100}", currency, any::<i64>()).prop_map(
+            |(account, address, currency, amount_minor)| Leg {
+                account,
+                address,
+                currency,
+                amount_minor,
+                ..Default::default()
+            },
+        )
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let legs = proptest::collection::vec(leg(), 0..6);
+        (
+            ".{0,40}",
+            legs,
+            ".{0,12}",
+            ".{0,150}",
+            any::<bool>(),
+            any::<bool>(),
+        )
+            .prop_map(
+                |(id, legs, value_date, reference, linked, up_to_available)| Entry {
+                    id,
+                    legs,
+                    value_date,
+                    reference,
+                    linked,
+                    up_to_available,
+                    ..Default::default()
+                },
+            )
+    }
+
+    proptest! {
+        /// Whatever is sent, each entry is either to be tried or refused, once, in its place.
+        #[test]
+        fn each_entry_of_any_batch_is_tried_or_refused(entries in proptest::collection::vec(entry(), 1..8)) {
+            let request = CreateEntriesRequest { entries, ..Default::default() };
+            let body = request.encode_to_vec();
+            let view = CreateEntriesRequest::decode_view(&body).unwrap();
+            let batch = batch(&view.entries, &Bounds { latest_id_ms: i64::MAX }).unwrap();
+            let mut places: Vec<usize> = batch.refused.iter().map(|(place, _)| *place).collect();
+            places.extend(batch.chains.iter().flat_map(|chain| chain.place..chain.place + chain.len));
+            places.sort_unstable();
+            prop_assert_eq!(places, (0..request.entries.len()).collect::<Vec<_>>());
+            prop_assert_eq!(batch.chains.iter().map(|chain| chain.len).sum::<usize>(), batch.entries.len());
+        }
+
+        /// Bytes that are no request are refused by the decoder or by the rules, and break nothing.
+        #[test]
+        fn any_bytes_do_no_harm(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(view) = CreateEntriesRequest::decode_view(&body)
+                && let Ok(batch) = batch(&view.entries, &Bounds { latest_id_ms: i64::MAX })
+            {
+                prop_assert_eq!(batch.entries.len() + batch.refused.len(), view.entries.len());
+            }
+        }
+    }
 }

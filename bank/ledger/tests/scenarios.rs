@@ -23,6 +23,8 @@
 //! statement alice [newest first]                   lines that begin with | follow
 //! ```
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod harness;
 
 use std::collections::HashMap;
@@ -275,7 +277,7 @@ impl Play {
             [_, "entry", legs @ ..] => {
                 let legs = legs.join(" ");
                 legs.split(',')
-                    .map(|text| one_leg(text))
+                    .map(one_leg)
                     .collect::<Result<_, String>>()?
             }
             _ => return Err("pay AMOUNT FROM to TO, or entry ACCOUNT AMOUNT, …".to_owned()),

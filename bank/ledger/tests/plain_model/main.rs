@@ -1,5 +1,7 @@
 //! The ledger against a plain model of it, over the simulated engine with every fault.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod concurrent;
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -19,6 +21,7 @@ use rules::{Expected, HELD, Leg5, MAIN, Model, Request};
 
 const SEEDS: u64 = 2_000;
 const STEPS: u64 = 60;
+/// Every kind of engine that the simulated one can be.
 pub const KINDS: [Kind; 3] = [Kind::OneLog, Kind::OneLogShared, Kind::Replicated];
 
 /// The seeds of a test; `SEED=21 cargo test …` runs that one alone.

@@ -1,0 +1,123 @@
+//! What a process leaves behind that dies between the decision and the last leg.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod harness;
+
+use std::collections::BTreeMap;
+
+use harness::{Bank, MONDAY_US, call, id, payment};
+use lombard_contracts::bank::ledger::v1::*;
+use lombard_ledger::decide::decide;
+use lombard_ledger::types::{self, EntryId};
+use lombard_money::Currency;
+
+/// Decides an entry at home and does nothing more, as if the process had died there.
+async fn decide_only(bank: &Bank, number: u64, from: &str, to: &str, amount_minor: i64) {
+    let leg = |account: &str, amount_minor| types::Leg {
+        account: account.to_owned(),
+        address: "customer/main".to_owned(),
+        currency: Currency::parse("GBP").unwrap(),
+        amount_minor,
+    };
+    let entry = types::Entry {
+        id: EntryId::parse(&id(MONDAY_US, number)).unwrap(),
+        home: from.to_owned(),
+        legs: vec![leg(from, -amount_minor), leg(to, amount_minor)],
+        value_day: None,
+        reference: String::new(),
+        metadata: BTreeMap::new(),
+        actor: String::new(),
+        up_to_available: false,
+        hold: None,
+        reverses: None,
+    };
+    let entities = [(to.to_owned(), "default".to_owned())];
+    let now_us = bank.now_us();
+    let keyspace = bank.ledger.keyspace();
+    let decided = keyspace
+        .update(from.as_bytes(), |rows| {
+            decide(rows, &entry, &entry.legs, &entities, now_us)
+        })
+        .await
+        .unwrap();
+    decided.durable(keyspace).await.unwrap().unwrap();
+}
+
+async fn entry(bank: &Bank, number: u64) -> GetEntryResponse {
+    let request = GetEntryRequest {
+        id: id(MONDAY_US, number),
+        home: "alice".to_owned(),
+        ..Default::default()
+    };
+    call!(bank, get_entry(GetEntryRequest), request).unwrap()
+}
+
+async fn bank() -> Bank {
+    let bank = Bank::new().await;
+    for account in ["alice", "bob", "carol"] {
+        bank.open(account, &["customer/main GBP"]).await;
+    }
+    bank
+}
+
+#[tokio::test]
+async fn a_retry_finishes_what_was_left() {
+    let bank = bank().await;
+    decide_only(&bank, 1, "alice", "bob", 100).await;
+    assert!(!entry(&bank, 1).await.complete);
+    let report = bank.check().await;
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    assert_eq!(report.in_flight, 1);
+
+    let again = payment(&id(MONDAY_US, 1), "alice", "bob", 100);
+    let request = CreateEntryRequest {
+        entry: Some(again).into(),
+        ..Default::default()
+    };
+    let answer = call!(bank, create_entry(CreateEntryRequest), request).unwrap();
+    assert!(answer.result.replayed);
+    assert_eq!(answer.result.legs.len(), 2);
+    assert!(entry(&bank, 1).await.complete);
+    bank.assert_right("after a retry").await;
+}
+
+#[tokio::test]
+async fn the_coordinator_finishes_what_was_left() {
+    let mut bank = bank().await;
+    decide_only(&bank, 1, "alice", "bob", 100).await;
+    decide_only(&bank, 2, "alice", "carol", 50).await;
+    bank.crash().await;
+    bank.settle().await;
+    assert_eq!(bank.balances("bob").await, ["customer/main GBP 100"]);
+    assert_eq!(bank.balances("carol").await, ["customer/main GBP 50"]);
+    assert!(entry(&bank, 1).await.complete && entry(&bank, 2).await.complete);
+    bank.assert_right("after the coordinator").await;
+}
+
+/// A decided leg is always applied: where the account has closed since, to suspense.
+#[tokio::test]
+async fn what_an_account_cannot_take_any_more_goes_to_suspense() {
+    let mut bank = bank().await;
+    decide_only(&bank, 1, "alice", "bob", 100).await;
+    let close = CloseAccountRequest {
+        account: "bob".to_owned(),
+        ..Default::default()
+    };
+    call!(bank, close_account(CloseAccountRequest), close).unwrap();
+    bank.crash().await;
+    bank.settle().await;
+    assert_eq!(bank.balances("bob").await, ["customer/main GBP 0"]);
+    let suspense = lombard_ledger::apply::suspense_account("default");
+    assert_eq!(bank.balances(&suspense).await, ["bank/suspense GBP 100"]);
+    assert!(entry(&bank, 1).await.complete);
+    let request = ListEventsRequest {
+        account: "bob".to_owned(),
+        ..Default::default()
+    };
+    let events = call!(bank, list_events(ListEventsRequest), request)
+        .unwrap()
+        .events;
+    assert_eq!(events.last().unwrap().r#type, "LegsDiverted");
+    bank.assert_right("after a diversion").await;
+}
