@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask test`, `tidy`, `docs`.
+//! The project's own chores: `cargo xtask test`, `tidy`, `docs`, `readme`.
 
 mod chore;
 mod docs;
@@ -24,6 +24,7 @@ Examples:
   cargo xtask test --quick        formatting, tidy, clippy and the crates' own tests: minutes less
   cargo xtask test refuses_       only the tests whose name contains refuses_, no checks
   cargo xtask tidy                the rules of the house that no compiler checks
+  cargo xtask readme              the README's commands, as a stranger would run them
   cargo xtask docs --open         the documentation of every crate of ours, in a browser
 
 Everything is built in the release profile, so that dependencies compile once.
@@ -42,6 +43,8 @@ enum Chore {
     Tidy,
     /// Build the documentation; a warning is an error
     Docs(docs::Options),
+    /// Run the commands that README.md shows, and compare what they print
+    Readme,
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Tidy => tidy::run(),
         Chore::Docs(options) => docs::run(&options),
+        Chore::Readme => readme::run().map(|outcome| outcome.failures.is_empty()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -6,8 +6,16 @@ use super::{Finding, lists};
 
 /// The most lines of a Rust file.
 pub const LINES_MAX: usize = 500;
+/// The most lines of a file of tests: a list of cases is read from anywhere.
+pub const TEST_LINES_MAX: usize = 900;
 
-/// Rust files of more than 500 lines.
+/// The most lines of the file at `path`.
+fn lines_max(path: &str) -> usize {
+    let tests = path.starts_with("tests/") || path.contains("/tests/");
+    if tests { TEST_LINES_MAX } else { LINES_MAX }
+}
+
+/// Rust files that have grown too long.
 pub fn sizes(lists: &Lists, sources: &[Source]) -> Vec<Finding> {
     sources
         .iter()
@@ -15,12 +23,13 @@ pub fn sizes(lists: &Lists, sources: &[Source]) -> Vec<Finding> {
         .filter(|source| lists.long_file.iter().all(|place| place.path != source.path))
         .filter_map(|source| {
             let lines = source.text.lines().count();
-            (lines > LINES_MAX).then(|| {
+            let max = lines_max(&source.path);
+            (lines > max).then(|| {
                 Finding::new(
                     source.path.as_str(),
                     0,
                     format!(
-                        "{lines} lines, at most {LINES_MAX}: it is usually two ideas; split it, or give a reason in {}",
+                        "{lines} lines, at most {max}: it is usually two ideas; split it, or give a reason in {}",
                         lists::PATH
                     ),
                 )
@@ -41,6 +50,8 @@ mod tests {
             Source::of("b.rs", &long),
             Source::of("c.rs", &"//\n".repeat(LINES_MAX)),
             Source::of("d.md", &long),
+            Source::of("x/tests/e.rs", &long),
+            Source::of("x/tests/f.rs", &"//\n".repeat(TEST_LINES_MAX + 1)),
         ];
         let lists = Lists {
             long_file: vec![lists::Place {
@@ -51,6 +62,6 @@ mod tests {
         };
         let found = sizes(&lists, &sources);
         let paths: Vec<&str> = found.iter().map(|finding| finding.path.as_str()).collect();
-        assert_eq!(paths, ["a.rs"]);
+        assert_eq!(paths, ["a.rs", "x/tests/f.rs"]);
     }
 }
