@@ -93,7 +93,7 @@ pub fn add_addresses(
     addresses: &[NewAddress],
     actor: &str,
 ) -> Result<(Head, State), Stop<Refusal>> {
-    let mut book = open_book(rows, account, now_us)?;
+    let mut book = open_book(rows, account)?;
     let mut missing = Vec::new();
     for address in addresses {
         match book.address(&address.address, &address.currency) {
@@ -136,7 +136,7 @@ pub fn set_floor(
     address: &NewAddress,
     actor: &str,
 ) -> Result<(Head, State), Stop<Refusal>> {
-    let mut book = open_book(rows, account, now_us)?;
+    let mut book = open_book(rows, account)?;
     let index = book
         .require_address(&address.address, &address.currency)
         .map_err(Stop::Refused)?;
@@ -162,7 +162,7 @@ pub fn freeze(
     (debits, credits): (bool, bool),
     actor: &str,
 ) -> Result<(Head, State), Stop<Refusal>> {
-    let mut book = open_book(rows, account, now_us)?;
+    let mut book = open_book(rows, account)?;
     if (book.head.debits_frozen, book.head.credits_frozen) == (debits, credits) {
         return Ok((book.head, book.state));
     }
@@ -230,7 +230,7 @@ pub fn set_metadata(
     metadata: &BTreeMap<String, String>,
     actor: &str,
 ) -> Result<(Head, State), Stop<Refusal>> {
-    let mut book = open_book(rows, account, now_us)?;
+    let mut book = open_book(rows, account)?;
     let same = book.head.metadata.len() == metadata.len()
         && metadata
             .iter()
@@ -249,17 +249,17 @@ pub fn set_metadata(
     )
 }
 
-fn open_book(rows: &mut Rows<'_>, account: &str, now_us: i64) -> Result<Book, Stop<Refusal>> {
-    let mut book = Book::require(rows, account)?;
+fn open_book(rows: &Rows<'_>, account: &str) -> Result<Book, Stop<Refusal>> {
+    let book = Book::require(rows, account)?;
     if book.head.closed {
         return Err(Stop::Refused(Refusal::Closed {
             account: account.to_owned(),
         }));
     }
-    book.expire_holds(rows, now_us)?;
     Ok(book)
 }
 
+/// Expires what is due, and tells the change behind it.
 fn finish(
     mut book: Book,
     rows: &mut Rows<'_>,
@@ -268,6 +268,7 @@ fn finish(
     actor: &str,
     detail: &serde_json::Value,
 ) -> Result<(Head, State), Stop<Refusal>> {
+    book.expire_holds(rows, now_us)?;
     let detail = detail.to_string();
     book.journal(
         rows,

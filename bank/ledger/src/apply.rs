@@ -105,15 +105,21 @@ pub fn apply(
     };
     let booked_us = book.journal(rows, carried.note(JournalKind::Posted), &postings)?;
     if let Some(marker) = &marker {
-        // What was reserved moved then; it counts from the entry's value day.
+        // What was reserved moved then; it counts from the entry's value day,
+        // out of its address as into the reserved one.
+        let reserved_day = day_of(marker.reserved_us);
         for posting in &marker.reserved_postings {
-            value_axis::shift(
-                rows,
-                posting.address,
-                posting.amount_minor,
-                day_of(marker.reserved_us),
-                carried.value_day,
-            )?;
+            let currency = book.head.addresses.get(posting.address as usize);
+            let reserved = currency.and_then(|row| book.address(RESERVED_ADDRESS, &row.currency));
+            let reserved = reserved.and_then(|index| u32::try_from(index).ok());
+            let both = [
+                (Some(posting.address), posting.amount_minor),
+                (reserved, -posting.amount_minor),
+            ];
+            for (address, amount_minor) in both {
+                let Some(address) = address else { continue };
+                value_axis::shift(rows, address, amount_minor, reserved_day, carried.value_day)?;
+            }
         }
     }
     let reserved = marker.is_some();

@@ -75,6 +75,8 @@ pub fn reserve(
         });
     }
     if reserved_postings.is_empty() {
+        // The floor is gone since it was looked at. What expired stays so.
+        book.save(rows);
         return Ok(());
     }
     book.check_floors(&postings).map_err(Stop::Refused)?;

@@ -66,7 +66,10 @@ impl Due {
 impl Sweeper {
     /// Over the ledger's keyspace.
     pub fn new(keyspace: Keyspace) -> Self {
-        Self { keyspace, due: Mutex::default() }
+        Self {
+            keyspace,
+            due: Mutex::default(),
+        }
     }
 
     /// A hold of the account expires then.
@@ -83,8 +86,13 @@ impl Sweeper {
     pub async fn scan(&self) -> Result<(), StoreError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.keyspace.partitions(after.as_deref(), ACCOUNTS_PER_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let page = self
+                .keyspace
+                .partitions(after.as_deref(), ACCOUNTS_PER_PAGE)
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
             after = Some(last.to_vec());
             for account in &page {
                 let look = |rows: &Rows<'_>| Ok::<_, Stop<Refusal>>(Book::load(rows)?);
