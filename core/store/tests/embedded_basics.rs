@@ -1,6 +1,10 @@
 //! The embedded engine as its callers see it: commits, reads, reopening,
 //! events, the lock on its folder.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is wrong"
+)]
 
 use std::ops::Bound;
 use std::path::Path;

@@ -1,14 +1,13 @@
 //! One account: all that its own rows can show.
 
+mod entries;
+
 use std::collections::{BTreeMap, HashMap};
 
 use super::finding::{FindingKind, Findings};
 use super::hold::Holds;
 use super::tally::{At, Fact, Marked, Tally};
-use crate::rows::{
-    self, Decision, EntryRow, Head, HoldRow, Journal, JournalKind, MarkerRow, PostingRow, ShiftRow,
-    State,
-};
+use crate::rows::{self, Head, HoldRow, Journal, JournalKind, PostingRow, ShiftRow, State};
 use crate::types::{EntryId, day_of};
 use crate::value_axis::{self, Level};
 
@@ -328,123 +327,6 @@ impl Auditor {
             }
         };
         self.audit.tally.done(id, &fact);
-    }
-
-    fn marker(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let marker: MarkerRow = decode(key, value)?;
-        let id = key
-            .get(1..)
-            .and_then(EntryId::from_slice)
-            .ok_or("a marker key without an id")?;
-        self.newest = self.newest.max(Some(id));
-        let account = self.audit.account.clone();
-        let mut said = |how, booked_us| {
-            if booked_us <= self.cutoff_us {
-                self.audit.tally.said(
-                    id,
-                    &Fact::Marked {
-                        account: &account,
-                        how,
-                        booked_us,
-                    },
-                );
-            }
-        };
-        if marker.reserved_us != 0 {
-            said(Marked::Reserved, marker.reserved_us);
-        }
-        if marker.diverted {
-            said(Marked::Diverted, marker.booked_us);
-        } else if marker.released {
-            said(Marked::Released, marker.booked_us);
-        } else if !marker.reserved {
-            said(Marked::Applied, marker.booked_us);
-        }
-        Ok(())
-    }
-
-    fn diverted(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let marker: MarkerRow = decode(key, value)?;
-        let id = key
-            .get(1..17)
-            .and_then(EntryId::from_slice)
-            .ok_or("a key without an id")?;
-        let fact = Fact::Marked {
-            account: &self.audit.account,
-            how: Marked::TakenIn,
-            booked_us: marker.booked_us,
-        };
-        self.audit.tally.said(id, &fact);
-        Ok(())
-    }
-
-    fn entry(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let row: EntryRow = decode(key, value)?;
-        let id = key
-            .get(1..)
-            .and_then(EntryId::from_slice)
-            .ok_or("an entry key without an id")?;
-        self.newest = self.newest.max(Some(id));
-        if row.decision.as_known() != Some(Decision::Accepted) {
-            return Ok(());
-        }
-        self.audit.entries += 1;
-        let mut sums: BTreeMap<&str, i128> = BTreeMap::new();
-        for leg in &row.legs {
-            *sums.entry(&leg.currency).or_default() += i128::from(leg.amount_minor);
-        }
-        let unbalanced = sums
-            .iter()
-            .find(|(_, sum)| **sum != 0)
-            .map(|(currency, sum)| format!("{sum} {currency}"));
-        if let Some(sum) = unbalanced {
-            self.find(
-                FindingKind::EntryUnbalanced,
-                key,
-                format!("the legs of entry {id} sum to {sum} (minor units)"),
-            );
-        }
-        let home = self.audit.account.as_str();
-        let tally = &mut self.audit.tally;
-        // Links are compared whenever the entries were decided: they are one commit.
-        if let Some(reversed) = EntryId::from_slice(&row.reverses)
-            && row.booked_us <= self.cutoff_us
-        {
-            tally.said(reversed, &Fact::Reversed { home, by: id });
-        }
-        if let Some(by) = EntryId::from_slice(&row.reversed_by) {
-            tally.done(id, &Fact::Reversed { home, by });
-        }
-        if row.booked_us > self.cutoff_us {
-            return Ok(());
-        }
-        for leg in &row.legs {
-            let at = At {
-                home,
-                account: &leg.account,
-                address: &leg.address,
-                currency: &leg.currency,
-            };
-            tally.add(id, &at, leg.amount_minor);
-        }
-        tally.said(
-            id,
-            &Fact::Decided {
-                home,
-                booked_us: row.booked_us,
-                value_day: row.value_day,
-            },
-        );
-        if row.hold_id == id.0 {
-            tally.said(
-                id,
-                &Fact::Held {
-                    home,
-                    booked_us: row.booked_us,
-                },
-            );
-        }
-        Ok(())
     }
 
     fn hold(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {

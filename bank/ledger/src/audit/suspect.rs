@@ -1,7 +1,10 @@
 //! The entries of unequal buckets, looked at exactly.
 
+mod sums;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::sums::{add_unapplied, compare, without_reservation};
 use super::account::decode;
 use super::finding::{FindingKind, Findings};
 use super::tally::Tally;
@@ -423,72 +426,6 @@ impl InAccount {
                 message,
             );
         }
-    }
-}
-
-/// The net movement without what is reserved: it left its address for the reserved one.
-fn without_reservation(found: &InAccount) -> BTreeMap<(String, String), i128> {
-    let mut by_currency: BTreeMap<(String, String), i128> = BTreeMap::new();
-    for ((_, currency), amount) in &found.net {
-        *by_currency
-            .entry((String::new(), currency.clone()))
-            .or_default() += amount;
-    }
-    by_currency
-}
-
-fn compare(
-    id: EntryId,
-    account: &str,
-    expected: &BTreeMap<(String, String), i128>,
-    found: &BTreeMap<(String, String), i128>,
-    verdict: &mut Verdict,
-) {
-    let places: BTreeSet<&(String, String)> = expected.keys().chain(found.keys()).collect();
-    for place in places {
-        let decided = expected.get(place).copied().unwrap_or(0);
-        let done = found.get(place).copied().unwrap_or(0);
-        if decided == done {
-            continue;
-        }
-        let (address, currency) = place;
-        let kind = if done == 0 {
-            FindingKind::LegMissing
-        } else {
-            FindingKind::LegWrong
-        };
-        let message = format!(
-            "entry {id}: {decided} {currency} were decided for {address}, {done} were posted"
-        );
-        verdict
-            .findings
-            .add(kind, account, &rows::marker_key(id), message);
-    }
-}
-
-/// Adds what the legs would still move beyond what is there.
-fn add_unapplied(
-    found: &InAccount,
-    legs: &BTreeMap<(String, String), i128>,
-    net: &BTreeMap<(String, String), i128>,
-    verdict: &mut Verdict,
-) {
-    let entity = if found.entity.is_empty() {
-        crate::types::DEFAULT_ENTITY
-    } else {
-        &found.entity
-    };
-    let mut add = |currency: &str, amount: i128| {
-        *verdict
-            .unapplied
-            .entry((entity.to_owned(), currency.to_owned()))
-            .or_default() += amount;
-    };
-    for ((_, currency), amount) in legs {
-        add(currency, *amount);
-    }
-    for ((_, currency), amount) in net {
-        add(currency, -*amount);
     }
 }
 

@@ -111,7 +111,6 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn id(number: u64) -> CommitId {
