@@ -1,6 +1,10 @@
 //! Balances as of any moment on both axes, against adding up what was answered.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is wrong"
+)]
 
 mod harness;
 

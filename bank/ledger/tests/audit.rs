@@ -1,6 +1,10 @@
 //! The auditor finds what is wrong: every row that is changed, lost or invented.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is wrong"
+)]
 
 mod harness;
 

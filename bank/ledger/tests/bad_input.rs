@@ -1,6 +1,10 @@
 //! Everything that can be wrong with a request: its reason, and that nothing changed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is wrong"
+)]
 
 mod harness;
 

@@ -1,6 +1,10 @@
 //! What a process leaves behind that dies between the decision and the last leg.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is wrong"
+)]
 
 mod harness;
 

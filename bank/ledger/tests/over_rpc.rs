@@ -1,6 +1,10 @@
 //! The service as it starts in a process: over TCP, ended and started again.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is wrong"
+)]
 
 use std::sync::Arc;
 

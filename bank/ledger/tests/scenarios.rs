@@ -23,7 +23,11 @@
 //! statement alice [newest first]                   lines that begin with | follow
 //! ```
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is wrong"
+)]
 
 mod harness;
 

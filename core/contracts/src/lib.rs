@@ -9,7 +9,8 @@
     clippy::all,
     clippy::unwrap_used,
     clippy::expect_used,
-    rustdoc::all
+    rustdoc::all,
+    reason = "generated code"
 )]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/contracts.rs"));

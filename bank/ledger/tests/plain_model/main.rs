@@ -1,6 +1,10 @@
 //! The ledger against a plain model of it, over the simulated engine with every fault.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is wrong"
+)]
 
 mod concurrent;
 #[path = "../harness/mod.rs"]
