@@ -42,7 +42,7 @@ use crate::options::StoreOptions;
 use crate::port::{Engine, PartitionId, Position};
 use crate::rows::Rows;
 use crate::store::Sequenced;
-use lane::{Lane, Operation, Step};
+use lane::{Lane, Operation, Step, WantedSet};
 
 /// After so many conflicts an operation pauses before it is run again.
 const CONFLICTS_BEFORE_PAUSE: u32 = 3;
@@ -120,7 +120,7 @@ impl Combiner {
         let _use = LaneUse::enter(shared, &lane);
         let mut operation = Operation {
             arrived: lane.arrive(),
-            asked: Vec::new(),
+            asked: WantedSet::default(),
         };
         let (mut loads, mut conflicts) = (0, 0);
         loop {

@@ -31,7 +31,7 @@ where
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut known: Option<(Loaded, crate::port::Position)> = None;
     for _ in 0..FETCHES_PER_READ_MAX {
-        let missing = {
+        let missing: Vec<Wanted> = {
             let guess = Loaded::new(VERSION_GUESSED);
             let loaded = known.as_ref().map_or(&guess, |(loaded, _)| loaded);
             let source = LoadedSource::new(loaded);
@@ -39,7 +39,9 @@ where
             let ran = looked(look(&rows));
             let absent = rows.absent();
             let missing = source.missing();
-            if let (None, Some((_, position))) = (&missing, &known) {
+            if let Some((_, position)) = &known
+                && missing.is_empty()
+            {
                 Counters::add(&counters.rows_absent, absent);
                 let (value, position) = (ran?, *position);
                 return Ok(Sequenced { value, position });
@@ -48,7 +50,7 @@ where
         };
         // One read of all that was ever asked for, so that all is of one
         // version; only where the version still stands is the new part enough.
-        let part: Vec<Wanted> = missing.into_iter().collect();
+        let part = missing;
         let snapshot = engine.read(partition, &part).await?;
         wanted.extend(part.iter().cloned());
         let (snapshot, part) = match &known {

@@ -198,7 +198,7 @@ impl Loaded {
 /// know, and shows nothing of the store's own rows.
 pub(crate) struct LoadedSource<'a> {
     loaded: &'a Loaded,
-    missing: RefCell<Option<Wanted>>,
+    missing: RefCell<Vec<Wanted>>,
 }
 
 impl<'a> LoadedSource<'a> {
@@ -206,14 +206,19 @@ impl<'a> LoadedSource<'a> {
     pub fn new(loaded: &'a Loaded) -> Self {
         Self {
             loaded,
-            missing: RefCell::new(None),
+            missing: RefCell::default(),
         }
     }
 
     /// What could not be answered. If there is something, whatever the
     /// function said is worth nothing: it must be run again.
-    pub fn missing(self) -> Option<Wanted> {
+    pub fn missing(self) -> Vec<Wanted> {
         self.missing.into_inner()
+    }
+
+    fn lacks(&self, wanted: Wanted) -> Fault {
+        self.missing.borrow_mut().push(wanted);
+        Fault::NotLoaded
     }
 }
 
@@ -226,11 +231,8 @@ impl RowSource for LoadedSource<'_> {
         if key.starts_with(RESERVED_KEYS) {
             return Ok(None);
         }
-        self.loaded.get(key).ok_or_else(|| {
-            let wanted = Wanted::Row(Bytes::copy_from_slice(key));
-            self.missing.borrow_mut().get_or_insert(wanted);
-            Fault::NotLoaded
-        })
+        let known = self.loaded.get(key);
+        known.ok_or_else(|| self.lacks(Wanted::Row(Bytes::copy_from_slice(key))))
     }
 
     fn range(&self, range: &RowRange) -> Result<Vec<Row>, Fault> {
@@ -238,10 +240,20 @@ impl RowSource for LoadedSource<'_> {
             return Ok(Vec::new());
         }
         let range = limits::without_reserved(range);
-        self.loaded.range(&range).ok_or_else(|| {
-            let wanted = Wanted::Range(range);
-            self.missing.borrow_mut().get_or_insert(wanted);
-            Fault::NotLoaded
-        })
+        let known = self.loaded.range(&range);
+        known.ok_or_else(|| self.lacks(Wanted::Range(range)))
+    }
+
+    fn prefetch(&self, wanted: &[Wanted]) -> Result<(), Fault> {
+        let mut all = Ok(());
+        for wanted in wanted {
+            // Each notes what it lacks; the last fault speaks for all.
+            let known = match wanted {
+                Wanted::Row(key) => self.get(key).map(drop),
+                Wanted::Range(range) => self.range(range).map(drop),
+            };
+            all = known.and(all);
+        }
+        all
     }
 }

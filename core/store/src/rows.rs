@@ -8,7 +8,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 
 use crate::error::Fault;
-use crate::port::Version;
+use crate::port::{Version, Wanted};
 
 /// A row: its key within the partition, and its value.
 pub type Row = (Bytes, Bytes);
@@ -155,6 +155,13 @@ pub trait RowSource {
     /// # Errors
     /// [`Fault::NotLoaded`] where the engine must fetch them first.
     fn range(&self, range: &RowRange) -> Result<Vec<Row>, Fault>;
+    /// Says ahead what will be asked for, so that it can be fetched in one go.
+    ///
+    /// # Errors
+    /// [`Fault::NotLoaded`] where the engine must fetch some of it first.
+    fn prefetch(&self, _wanted: &[Wanted]) -> Result<(), Fault> {
+        Ok(())
+    }
 }
 
 /// The rows of `range` where `changes` lie over `below`.
@@ -258,6 +265,11 @@ impl RowSource for Overlay<'_> {
     fn range(&self, range: &RowRange) -> Result<Vec<Row>, Fault> {
         overlaid(&self.changes.rows, self.below, range)
     }
+
+    fn prefetch(&self, wanted: &[Wanted]) -> Result<(), Fault> {
+        // Fetching what changes hide is a waste, but never wrong.
+        self.below.prefetch(wanted)
+    }
 }
 
 /// A partition as a pure function sees it: reads go through its own changes.
@@ -306,6 +318,17 @@ impl<'a> Rows<'a> {
     /// A [`Fault`] is passed on with `?`; the store deals with it.
     pub fn range(&self, range: &RowRange) -> Result<Vec<Row>, Fault> {
         overlaid(&self.changes.rows, self.source, range)
+    }
+
+    /// Says ahead which rows and ranges the function is about to ask for.
+    ///
+    /// On engines that must fetch rows the function is run again for each row that
+    /// is missing; after this, for all of these at once. Elsewhere it does nothing.
+    ///
+    /// # Errors
+    /// A [`Fault`] is passed on with `?`; the store deals with it.
+    pub fn prefetch(&self, wanted: &[Wanted]) -> Result<(), Fault> {
+        self.source.prefetch(wanted)
     }
 
     /// Gives the row this value.

@@ -3,107 +3,21 @@
     clippy::disallowed_methods,
     reason = "a test waits for the tasks that it spawns"
 )]
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod counted;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
 use bytes::Bytes;
+use counted::Counted;
 use futures::future::{BoxFuture, join_all};
-use lombard_store::simulated::{Faults, Kind, Simulated, SimulatedOptions, TurnSpawner};
+use lombard_store::simulated::{Faults, TurnSpawner};
 use lombard_store::{
-    Changes, Direction, Engine, EngineInfo, EventPage, Keyspace, KeyspaceId, PartitionId, Position,
-    RowRange, Rows, Sequenced, Snapshot, Spawner, Stop, Store, StoreError, StoreOptions, Version,
-    Wanted,
+    Direction, Engine, Keyspace, PartitionId, Position, RowRange, Rows, Sequenced, Spawner, Stop,
+    Store, StoreError, StoreOptions, Wanted,
 };
-
-/// The simulated engine, counted.
-struct Counted {
-    inner: Simulated,
-    reads: AtomicUsize,
-    commits: AtomicUsize,
-    rows_in_largest_commit: AtomicUsize,
-    /// From now on so many calls fail as unavailable.
-    fail_reads: AtomicUsize,
-}
-
-impl Counted {
-    fn new(faults: Faults) -> Arc<Self> {
-        let mut options = SimulatedOptions::new(Kind::Replicated, 7);
-        options.faults = faults;
-        Arc::new(Self {
-            inner: Simulated::new(options),
-            reads: AtomicUsize::new(0),
-            commits: AtomicUsize::new(0),
-            rows_in_largest_commit: AtomicUsize::new(0),
-            fail_reads: AtomicUsize::new(0),
-        })
-    }
-
-    fn reads(&self) -> usize {
-        self.reads.load(Ordering::Relaxed)
-    }
-
-    fn commits(&self) -> usize {
-        self.commits.load(Ordering::Relaxed)
-    }
-}
-
-#[async_trait]
-impl Engine for Counted {
-    fn info(&self) -> EngineInfo {
-        self.inner.info()
-    }
-    async fn keyspace(&self, name: &str) -> Result<KeyspaceId, StoreError> {
-        self.inner.keyspace(name).await
-    }
-    async fn read(
-        &self,
-        partition: &PartitionId,
-        wanted: &[Wanted],
-    ) -> Result<Snapshot, StoreError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        let fail = self.fail_reads.load(Ordering::Relaxed);
-        if fail > 0 {
-            self.fail_reads.store(fail - 1, Ordering::Relaxed);
-            return Err(StoreError::Unavailable("not now".into()));
-        }
-        self.inner.read(partition, wanted).await
-    }
-    async fn commit(
-        &self,
-        partition: &PartitionId,
-        expected: Version,
-        changes: Changes,
-    ) -> Result<Option<Position>, StoreError> {
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        self.rows_in_largest_commit
-            .fetch_max(changes.rows.len(), Ordering::Relaxed);
-        self.inner.commit(partition, expected, changes).await
-    }
-    async fn durable(&self, position: Position) -> Result<(), StoreError> {
-        self.inner.durable(position).await
-    }
-    async fn partitions(
-        &self,
-        keyspace: KeyspaceId,
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Bytes>, StoreError> {
-        self.inner.partitions(keyspace, after, limit).await
-    }
-    async fn events(
-        &self,
-        keyspace: KeyspaceId,
-        after: Position,
-        limit: usize,
-    ) -> Result<EventPage, StoreError> {
-        self.inner.events(keyspace, after, limit).await
-    }
-    fn position(&self) -> Position {
-        self.inner.position()
-    }
-}
 
 fn options() -> StoreOptions {
     let mut options = StoreOptions::new(1);
@@ -316,13 +230,16 @@ async fn an_outcome_that_nobody_knows_is_said_only_when_reading_fails_too() {
         timeout_after: 1.0,
         ..Faults::default()
     };
-    // Some reads fail, then one tells.
+    // Some reads fail, then one tells. (What the rule reads is at hand.)
     engine.inner.set_faults(in_but_timed_out);
+    let add = |rows: &mut Rows<'_>| -> Result<u64, Stop<()>> {
+        let count = number(rows.get(b"count")?) + 1;
+        rows.put(&b"count"[..], count.to_be_bytes().to_vec());
+        Ok(count)
+    };
     engine.fail_reads.store(4, Ordering::Relaxed);
-    // The base is at hand but not the marker: it is fetched first.
-    engine.fail_reads.store(0, Ordering::Relaxed);
-    let answer = increment(&keyspace, b"p", 2).await.unwrap().unwrap();
-    assert_eq!(answer, 2);
+    assert_eq!(keyspace.update(b"p", add).await.unwrap().value, Ok(2));
+    assert_eq!(engine.fail_reads.load(Ordering::Relaxed), 0);
     let counters = keyspace.store().counters();
     assert_eq!((counters.ambiguous, counters.ambiguous_resolved), (1, 1));
     // No read succeeds any more: nobody knows.
@@ -517,4 +434,47 @@ async fn tasks_that_end_and_begin_on_many_threads_do_not_meet() {
     }
     assert_eq!(count(&keyspace, b"hot").await, 3 * EACH);
     assert_eq!(store.counters().conflicts, 0);
+}
+
+#[tokio::test]
+async fn what_is_said_ahead_is_fetched_in_one_go() {
+    let engine = Counted::new(Faults::default());
+    let write = |rows: &mut Rows<'_>| -> Result<(), Stop<()>> {
+        for index in 0..100_u8 {
+            rows.put(vec![index], vec![index]);
+        }
+        Ok(())
+    };
+    let first = keyspace(&engine, options()).await;
+    first.update(b"p", write).await.unwrap().value.unwrap();
+    let wanted: Vec<Wanted> = (0..100_u8)
+        .map(|index| Wanted::Row(Bytes::copy_from_slice(&[index])))
+        .chain([Wanted::Range(RowRange::prefix(
+            b"a",
+            Direction::Ascending,
+            1,
+        ))])
+        .collect();
+    let sum = |rows: &Rows<'_>| -> Result<usize, Stop<()>> {
+        rows.prefetch(&wanted)?;
+        let mut found = 0;
+        for index in 0..100_u8 {
+            found += rows.get(&[index])?.map_or(0, |value| value.len());
+        }
+        found += rows
+            .range(&RowRange::prefix(b"a", Direction::Ascending, 1))?
+            .len();
+        Ok(found)
+    };
+    let fresh = keyspace(&engine, options()).await;
+    let before = engine.reads();
+    let sum_in_update = |rows: &mut Rows<'_>| sum(rows);
+    assert_eq!(
+        fresh.update(b"p", sum_in_update).await.unwrap().value,
+        Ok(101)
+    );
+    assert_eq!(engine.reads() - before, 1);
+    let before = engine.reads();
+    assert_eq!(fresh.read(b"p", sum).await.unwrap().value, Ok(101));
+    assert_eq!(engine.reads() - before, 1);
 }

@@ -3,6 +3,7 @@
     clippy::disallowed_methods,
     reason = "the callers are tasks, and the test waits for them"
 )]
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

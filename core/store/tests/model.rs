@@ -1,4 +1,5 @@
 //! Whatever is done to a partition, it holds what a plain map would hold.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -76,9 +76,7 @@ pub(super) struct Batch {
 
 /// Rows that are fetched in one read.
 pub(super) struct Load {
-    pub wanted: Vec<Wanted>,
-    /// The same, to know what is asked for already.
-    pub noted: HashSet<Wanted>,
+    pub wanted: WantedSet,
     pub done: Teller<Result<(), StoreError>>,
 }
 
@@ -87,14 +85,31 @@ pub(super) struct Operation {
     /// Its place among the arrivals.
     pub arrived: u64,
     /// All that it ever asked for: fetched at once when it must begin anew.
-    pub asked: Vec<Wanted>,
+    pub asked: WantedSet,
+}
+
+/// Rows and ranges, each once, in the order in which they were first asked for.
+#[derive(Default)]
+pub(super) struct WantedSet {
+    pub list: Vec<Wanted>,
+    noted: HashSet<Wanted>,
+}
+
+impl WantedSet {
+    /// False if it is there already.
+    pub fn insert(&mut self, wanted: Wanted) -> bool {
+        let new = self.noted.insert(wanted.clone());
+        if new {
+            self.list.push(wanted);
+        }
+        new
+    }
 }
 
 impl Default for Load {
     fn default() -> Self {
         Self {
-            wanted: Vec::new(),
-            noted: HashSet::new(),
+            wanted: WantedSet::default(),
             done: Teller::new(),
         }
     }
@@ -172,7 +187,7 @@ impl Lane {
             return (Step::Full(state.next_move()), None);
         }
         let run = state.run(rule);
-        if run.missing.is_some() || state.base.is_none() {
+        if !run.missing.is_empty() || state.base.is_none() {
             let wanted = operation.ask(run.missing, state.base.is_none());
             let (done, task) = load::request(shared, self, &mut state, wanted);
             return (Step::Load(done), task);
@@ -202,18 +217,17 @@ impl Lane {
 impl Operation {
     /// What to fetch: what is missing; or, where what was fetched before is gone
     /// again, all that was ever asked for.
-    fn ask(&mut self, missing: Option<Wanted>, anew: bool) -> Vec<Wanted> {
-        let Some(missing) = missing else {
-            return self.asked.clone();
-        };
-        let gone = self.asked.contains(&missing);
-        if !gone {
-            self.asked.push(missing.clone());
+    fn ask(&mut self, missing: Vec<Wanted>, anew: bool) -> Vec<Wanted> {
+        let mut gone = false;
+        for wanted in &missing {
+            if !self.asked.insert(wanted.clone()) {
+                gone = true;
+            }
         }
         if anew || gone {
-            self.asked.clone()
+            self.asked.list.clone()
         } else {
-            vec![missing]
+            missing
         }
     }
 }
@@ -222,7 +236,7 @@ impl Operation {
 struct Run<T, E> {
     ran: Ran<T, E>,
     changes: Changes,
-    missing: Option<Wanted>,
+    missing: Vec<Wanted>,
     absent: u64,
 }
 

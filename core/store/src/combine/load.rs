@@ -24,9 +24,7 @@ pub(super) fn request(
 ) -> (Listener<Result<(), StoreError>>, Option<Task>) {
     let load = state.wanted.get_or_insert_with(Load::default);
     for wanted in wanted {
-        if load.noted.insert(wanted.clone()) {
-            load.wanted.push(wanted);
-        }
+        load.wanted.insert(wanted);
     }
     let done = load.done.listen();
     let task = (!state.loading).then(|| {
@@ -65,7 +63,7 @@ impl Drop for Loader {
 impl Loader {
     async fn run(mut self) {
         while let Some((load, arrivals)) = self.next() {
-            let done = self.load(load.wanted, arrivals).await;
+            let done = self.load(load.wanted.list, arrivals).await;
             load.done.tell(done);
         }
         self.ended = true;
