@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -122,6 +123,16 @@ impl Client {
             if self.send(&mut ledger, next).is_err() {
                 return;
             }
+        }
+    }
+
+    /// Sends request after request for so long.
+    pub fn run_for(&mut self, address: &str, time: Duration) {
+        let mut ledger = Ledger::at(address).unwrap();
+        let since = Instant::now();
+        while since.elapsed() < time {
+            let next = self.next();
+            self.send(&mut ledger, next).unwrap();
         }
     }
 

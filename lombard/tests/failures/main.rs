@@ -12,9 +12,11 @@
     reason = "clients of a real process live on real time and real threads"
 )]
 
+mod backup;
 mod bad_entries;
 mod bad_requests;
 mod bank;
+mod damage;
 mod drain;
 mod full_disk;
 mod http;
