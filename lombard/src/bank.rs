@@ -43,9 +43,10 @@ impl Bank {
     /// Nobody ever had a bank there, or it cannot be started on its folder.
     pub async fn reach(global: &Global, services: &[&str]) -> Result<Self, Failure> {
         if let Some(address) = &global.address {
+            let address = address.trim_start_matches("http://").trim_end_matches('/');
             let addresses = services
                 .iter()
-                .map(|name| ((*name).to_owned(), address.clone()));
+                .map(|name| ((*name).to_owned(), address.to_owned()));
             return Ok(Self::at(Host::system(), addresses.collect()));
         }
         if let Some(running) = Running::find(global.data()) {
