@@ -93,9 +93,7 @@ impl Catalog {
                         + 1
                 }
             };
-            made = index
-                .add_keyspace(KeyspaceId(id), name)
-                .map(|()| KeyspaceId(id));
+            made = index.add_keyspace(KeyspaceId(id)).map(|()| KeyspaceId(id));
             if made.is_ok() && found.is_none() {
                 manifest.keyspaces.push((id, name.into()));
             }

@@ -23,10 +23,14 @@ use crate::port::KeyspaceId;
 use super::clock;
 use super::core::{Core, Tables};
 use super::memtable::Slot;
+use super::rewrite;
 use super::table::Before;
 
 /// Pause before a failed checkpoint is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Merging is looked at anew after this time even if no checkpoint asks for it.
+const MERGE_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is frozen and must reach the index.
 pub(super) struct Frozen {
@@ -113,7 +117,7 @@ pub(super) fn run(core: &Arc<Core>) {
             // The log has ended. What is frozen is replayed at the next start.
             return;
         }
-        while let Err(error) = write(&core.tables, &frozen) {
+        while let Err(error) = room(core).and_then(|()| write(&core.tables, &frozen)) {
             core.tables
                 .figures
                 .checkpoints_failed
@@ -127,5 +131,70 @@ pub(super) fn run(core: &Arc<Core>) {
         }
         thaw(&core.tables, frozen);
         core.memory_freed.raise();
+        core.merge_wanted.raise();
+        rewrite_one(core);
+    }
+}
+
+/// Rewrites segments that are worth it, the first ones; the next checkpoint goes on from there.
+fn rewrite_one(core: &Core) {
+    // A backup needs the segments as they are; there is a next time.
+    let Some(_held) = core.rewriting.try_lock() else {
+        return;
+    };
+    let log = &core.log;
+    let done = if core.tables.catalog.manifest().rewriting.is_some() {
+        // The last attempt did not get to its end.
+        rewrite::resume(&*log.disk, &log.folder, &core.tables)
+    } else if let Some(group) = rewrite::choose(&core.tables) {
+        rewrite::rewrite(&*log.disk, &log.folder, &core.tables, &group)
+    } else {
+        Ok(())
+    };
+    if let Err(error) = done {
+        core.tables
+            .figures
+            .rewrites_failed
+            .fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%error, "segments could not be rewritten");
+    }
+}
+
+/// Whether the disk has room for what the index writes. What a failed attempt leaves
+/// behind is removed at the next start only, so there must not be many.
+fn room(core: &Core) -> Result<(), StoreError> {
+    let needed = core.tables.options.disk_reserve_bytes / 4;
+    let free = core.log.disk.free_bytes(&core.log.folder).unwrap_or(0);
+    if free < needed {
+        return Err(StoreError::Unavailable(format!(
+            "the disk has {} MiB free, the index needs {} MiB",
+            free >> 20,
+            needed >> 20
+        )));
+    }
+    Ok(())
+}
+
+/// Merges what checkpoints wrote, until the log closes.
+pub(super) fn merge(core: &Arc<Core>) {
+    let mut seen = 0;
+    loop {
+        let done = room(core).and_then(|()| core.tables.stored.index.compact());
+        let figures = &core.tables.figures;
+        match done {
+            Ok(count) => figures.merges.fetch_add(count, Ordering::Relaxed),
+            Err(error) => {
+                tracing::warn!(%error, "merging in the index failed and will be tried again");
+                figures.merges_failed.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+        if core.log.is_closing() {
+            return;
+        }
+        core.merge_wanted.wait(seen, MERGE_PAUSE);
+        seen = core.merge_wanted.count();
+        if core.log.is_closing() {
+            return;
+        }
     }
 }

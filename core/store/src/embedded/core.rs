@@ -51,6 +51,10 @@ pub(super) struct Core {
     pub(super) checkpoint_asked: AtomicBool,
     /// Wakes who waits for memory.
     pub(super) memory_freed: Signal,
+    /// Wakes the thread that merges in the index.
+    pub(super) merge_wanted: Signal,
+    /// Held while segments are rewritten, or must stay as they are.
+    pub(super) rewriting: Mutex<()>,
 }
 
 /// A flag that threads wait for.

@@ -4,9 +4,13 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+
+/// Disks are written in blocks of this size, or of a part of it.
+pub(super) const BLOCK_BYTES: usize = 4096;
+const ZEROS_BYTES: usize = 1 << 20;
 
 /// Folders and names.
 pub trait Disk: Send + Sync + 'static {
@@ -40,6 +44,13 @@ pub trait Disk: Send + Sync + 'static {
     /// # Errors
     /// The disk's.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Writes zeros to a file, from one place to another, and makes them durable.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn fill_zeros(&self, path: &Path, from: u64, to: u64) -> io::Result<()> {
+        fill_zeros(&*self.open(path)?, from, to)
+    }
     /// Bytes that can still be written there.
     ///
     /// # Errors
@@ -69,6 +80,17 @@ pub trait DiskFile: Send + Sync + 'static {
     /// # Errors
     /// The disk's. Nobody knows then what is durable, and asking again does not tell.
     fn sync_data(&self) -> io::Result<()>;
+}
+
+fn fill_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; ZEROS_BYTES];
+    let mut at = from;
+    while at < to {
+        let count = (to - at).min(ZEROS_BYTES as u64);
+        write_all_at(file, zeros.get(..count as usize).unwrap_or_default(), at)?;
+        at += count;
+    }
+    file.sync_data()
 }
 
 /// Writes all of it, however many calls that takes.
@@ -157,6 +179,40 @@ impl Disk for RealDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         fs::File::open(folder)?.sync_all()
+    }
+
+    fn fill_zeros(&self, path: &Path, from: u64, to: u64) -> io::Result<()> {
+        // Past the page cache: that takes a twentieth of the processor's time, and
+        // leaves the disk to the log's own writes more often (see README.md).
+        let direct = fs::File::options()
+            .write(true)
+            .custom_flags(rustix::fs::OFlags::DIRECT.bits() as i32)
+            .open(path);
+        let blocks = BLOCK_BYTES as u64;
+        let (true, Ok(direct)) = (from % blocks == 0 && to % blocks == 0, direct) else {
+            return fill_zeros(&*self.open(path)?, from, to);
+        };
+        let zeros = vec![0; ZEROS_BYTES + BLOCK_BYTES];
+        // Such a write must come from memory that is aligned as the disk's blocks are.
+        let aligned = zeros.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+        let zeros = zeros
+            .get(aligned..aligned + ZEROS_BYTES)
+            .unwrap_or_default();
+        let direct = RealFile(direct);
+        let mut at = from;
+        while at < to {
+            let count = (to - at).min(ZEROS_BYTES as u64) as usize;
+            match direct.write_at(zeros.get(..count).unwrap_or_default(), at) {
+                Ok(written) if written % BLOCK_BYTES == 0 && written > 0 => at += written as u64,
+                // A file system that cannot do this, or not here.
+                Ok(_) => return fill_zeros(&*self.open(path)?, at, to),
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    return fill_zeros(&*self.open(path)?, at, to);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        direct.sync_data()
     }
 
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {

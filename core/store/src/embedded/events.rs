@@ -29,16 +29,13 @@ impl Core {
                 continue;
             }
             let (start, until) = if segment.is_rewritten() {
-                let size = segment
-                    .file
-                    .size()
-                    .map_err(|error| segment.damaged(0, &format!("cannot be read: {error}")))?;
-                (0, size)
+                (0, segment.until())
             } else {
+                let start = page.next.0.saturating_sub(segment.base);
                 let until = (durable - segment.base).min(segment.span);
-                (page.next.0.saturating_sub(segment.base), until)
+                (start as u32, until as u32)
             };
-            let mut reader = Reader::new(&segment, start as u32, until as u32);
+            let mut reader = Reader::new(segment.clone(), start, until);
             loop {
                 let offset = reader.offset();
                 match reader.next()? {

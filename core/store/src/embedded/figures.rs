@@ -50,8 +50,14 @@ figures! {
     longest_checkpoint_ms,
     /// Checkpoints that failed and were tried again.
     checkpoints_failed,
+    /// Merges in the index.
+    merges,
+    /// Merges that failed and were tried again.
+    merges_failed,
     /// Segments that were rewritten.
     segments_rewritten,
+    /// Attempts at it that failed.
+    rewrites_failed,
     /// Bytes of log that rewriting gave back.
     rewritten_bytes_freed,
 }

@@ -1,23 +1,30 @@
-//! The index: from row to place in the log, in fjall. It has what stands
-//! behind the last checkpoint, and can be made anew from the log.
+//! The index: from row to place in the log. It has what stands behind the last
+//! checkpoint, and can be made anew from the log.
 //!
-//! One fjall keyspace for each of ours. Keys in it: `00`, partition: the
-//! partition's version. `01`, partition, `00 00`, row key: a row. A zero byte in
-//! a partition's key is written `00 ff` in the latter, so that rows sort by
-//! partition, then by key.
+//! It is made of `lsm-tree`, the LSM tree of fjall, a tree for each keyspace.
+//! Not of fjall itself: the log is the journal, rows come in by sorted ingestion
+//! only, and compaction must be able to fail (a full disk) and be tried again,
+//! where fjall's own workers end for good.
+//!
+//! Keys: `00`, partition: the partition's version. `01`, partition, `00 00`, row
+//! key: a row. A zero byte in a partition's key is written `00 ff` in the latter,
+//! so that rows sort by partition, then by key.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::compaction::Leveled;
-use fjall::config::{
+use lsm_tree::compaction::Leveled;
+use lsm_tree::config::{
     BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
     PartitioningPolicy, PinningPolicy,
 };
-use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions};
+use lsm_tree::{
+    AbstractTree, AnyTree, Cache, CompressionType, Config, DescriptorTable, Guard as _, SeqNo,
+    SequenceNumberCounter,
+};
 use parking_lot::RwLock;
 
 use crate::error::StoreError;
@@ -36,13 +43,23 @@ const PLACE_BYTES: usize = 12;
 const L0_RUNS: u8 = 8;
 const TABLE_BYTES: u64 = 16 << 20;
 const LEVEL_RATIO: f32 = 8.0;
-/// Threads that compact the index.
-const COMPACTION_THREADS: usize = 1;
+/// Open files.
+const FILES_MAX: usize = 200;
 
 /// The index of one store.
 pub(super) struct Index {
-    database: Database,
-    keyspaces: RwLock<BTreeMap<KeyspaceId, Keyspace>>,
+    folder: PathBuf,
+    cache: Arc<Cache>,
+    files: Arc<DescriptorTable>,
+    trees: RwLock<BTreeMap<KeyspaceId, Tree>>,
+}
+
+/// The part of one keyspace.
+#[derive(Clone)]
+pub(super) struct Tree {
+    tree: AnyTree,
+    /// Number of the last change that readers see.
+    visible: SequenceNumberCounter,
 }
 
 /// What the index has of a row.
@@ -53,69 +70,109 @@ pub(super) struct Entry {
     pub(super) inline: Option<Bytes>,
 }
 
+/// A row and its new place.
+pub(super) struct Placed {
+    /// As the index has it: see [`row_key`].
+    pub(super) key: Vec<u8>,
+    pub(super) place: Place,
+    pub(super) inline: Option<Bytes>,
+}
+
 impl Index {
-    /// Opens it, or makes an empty one.
-    pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, StoreError> {
-        let database = Database::builder(folder)
-            .cache_size(options.cache_bytes)
-            .worker_threads(COMPACTION_THREADS)
-            .manual_journal_persist(true)
-            .open()
-            .map_err(|error| unavailable("open", &error))?;
-        Ok(Self {
-            database,
-            keyspaces: RwLock::default(),
-        })
+    /// The index in this folder.
+    pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Self {
+        Self {
+            folder: folder.to_path_buf(),
+            cache: Arc::new(Cache::with_capacity_bytes(options.cache_bytes)),
+            files: Arc::new(DescriptorTable::new(FILES_MAX)),
+            trees: RwLock::default(),
+        }
     }
 
     /// Opens a keyspace of it, or makes it.
-    pub(super) fn add_keyspace(&self, id: KeyspaceId, name: &str) -> Result<(), StoreError> {
-        let keyspace = self
-            .database
-            .keyspace(name, || {
-                // Rows that are not there are looked for all the time (an entry's id is
-                // new): filters on every level, filters and block indexes in memory.
-                KeyspaceCreateOptions::default()
-                    .expect_point_read_hits(false)
-                    .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(
-                        BloomConstructionPolicy::BitsPerKey(10.0),
-                    )))
-                    .compaction_strategy(Arc::new(
-                        Leveled::default()
-                            .with_l0_threshold(L0_RUNS)
-                            .with_table_target_size(TABLE_BYTES)
-                            .with_level_ratio_policy(vec![LEVEL_RATIO]),
-                    ))
-                    .filter_block_pinning_policy(PinningPolicy::all(true))
-                    .index_block_pinning_policy(PinningPolicy::all(true))
-                    .filter_block_partitioning_policy(PartitioningPolicy::all(false))
-                    .index_block_partitioning_policy(PartitioningPolicy::all(false))
-                    .data_block_compression_policy(CompressionPolicy::new([
-                        CompressionType::None,
-                        CompressionType::None,
-                        CompressionType::Lz4,
-                    ]))
-            })
-            .map_err(|error| unavailable("open a keyspace of", &error))?;
-        self.keyspaces.write().insert(id, keyspace);
+    pub(super) fn add_keyspace(&self, id: KeyspaceId) -> Result<(), StoreError> {
+        let seqno = SequenceNumberCounter::default();
+        let visible = SequenceNumberCounter::default();
+        // Rows that are not there are looked for all the time (an entry's id is
+        // new): filters on every level, filters and block indexes in memory.
+        let tree = Config::new(
+            self.folder.join(id.0.to_string()),
+            seqno.clone(),
+            visible.clone(),
+        )
+        .use_cache(self.cache.clone())
+        .use_descriptor_table(Some(self.files.clone()))
+        .expect_point_read_hits(false)
+        .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(
+            BloomConstructionPolicy::BitsPerKey(10.0),
+        )))
+        .filter_block_pinning_policy(PinningPolicy::all(true))
+        .index_block_pinning_policy(PinningPolicy::all(true))
+        .filter_block_partitioning_policy(PartitioningPolicy::all(false))
+        .index_block_partitioning_policy(PartitioningPolicy::all(false))
+        .data_block_compression_policy(CompressionPolicy::new([
+            CompressionType::None,
+            CompressionType::None,
+            CompressionType::Lz4,
+        ]))
+        .open()
+        .map_err(|error| failed("open", &error))?;
+        let next = tree.get_highest_seqno().map_or(0, |last| last + 1);
+        seqno.fetch_max(next);
+        visible.fetch_max(next);
+        self.trees.write().insert(id, Tree { tree, visible });
         Ok(())
     }
 
     /// The keyspace's part.
-    pub(super) fn keyspace(&self, id: KeyspaceId) -> Result<Keyspace, StoreError> {
-        self.keyspaces
+    pub(super) fn tree(&self, id: KeyspaceId) -> Result<Tree, StoreError> {
+        self.trees
             .read()
             .get(&id)
             .cloned()
             .ok_or_else(|| StoreError::LimitExceeded(format!("keyspace {} was not opened", id.0)))
     }
 
+    /// Merges what checkpoints wrote, until there is nothing worth merging. It
+    /// reads and writes in the background; nobody waits for it.
+    pub(super) fn compact(&self) -> Result<u64, StoreError> {
+        let strategy = Arc::new(
+            Leveled::default()
+                .with_l0_threshold(L0_RUNS)
+                .with_table_target_size(TABLE_BYTES)
+                .with_level_ratio_policy(vec![LEVEL_RATIO]),
+        );
+        let trees: Vec<Tree> = self.trees.read().values().cloned().collect();
+        let mut done = 0;
+        for Tree { tree, visible } in trees {
+            loop {
+                let before = tree.current_version().id();
+                // Whoever reads an older state holds on to its files.
+                tree.compact(strategy.clone(), visible.get())
+                    .map_err(|error| failed("merge", &error))?;
+                if tree.current_version().id() == before {
+                    break;
+                }
+                done += 1;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Runs of checkpoints that are not merged yet: the most of any keyspace.
+    pub(super) fn unmerged_runs(&self) -> usize {
+        let trees = self.trees.read();
+        let runs = trees.values().map(|tree| tree.tree.l0_run_count());
+        runs.max().unwrap_or(0)
+    }
+
     /// The partition's version; none if it was never written.
     pub(super) fn version(&self, partition: &PartitionId) -> Result<Option<u64>, StoreError> {
         let found = self
-            .keyspace(partition.keyspace)?
-            .get(version_key(&partition.key))
-            .map_err(|error| unavailable("read", &error))?;
+            .tree(partition.keyspace)?
+            .tree
+            .get(version_key(&partition.key), SeqNo::MAX)
+            .map_err(|error| failed("read", &error))?;
         found.map(|value| parse_version(&value)).transpose()
     }
 
@@ -126,9 +183,10 @@ impl Index {
         key: &[u8],
     ) -> Result<Option<Entry>, StoreError> {
         let found = self
-            .keyspace(partition.keyspace)?
-            .get(row_key(&partition.key, key))
-            .map_err(|error| unavailable("read", &error))?;
+            .tree(partition.keyspace)?
+            .tree
+            .get(row_key(&partition.key, key), SeqNo::MAX)
+            .map_err(|error| failed("read", &error))?;
         found.map(|value| Entry::decode(&value)).transpose()
     }
 
@@ -138,7 +196,7 @@ impl Index {
         partition: &PartitionId,
         range: &RowRange,
     ) -> Result<impl Iterator<Item = Result<(Bytes, Entry), StoreError>> + use<>, StoreError> {
-        let keyspace = self.keyspace(partition.keyspace)?;
+        let tree = self.tree(partition.keyspace)?.tree;
         let prefix = row_key(&partition.key, b"");
         let skip = prefix.len();
         let at = |key: &Bytes| row_key(&partition.key, key);
@@ -159,7 +217,7 @@ impl Index {
                 Bound::Excluded(end)
             }
         };
-        let mut rows = keyspace.range::<Vec<u8>, _>((from, to));
+        let mut rows = tree.range::<Vec<u8>, _>((from, to), SeqNo::MAX, None);
         let descending = range.direction == Direction::Descending;
         Ok(std::iter::from_fn(move || {
             let next = if descending {
@@ -174,7 +232,7 @@ impl Index {
                         entry,
                     )
                 }),
-                Err(error) => Err(unavailable("read", &error)),
+                Err(error) => Err(failed("read", &error)),
             })
         }))
     }
@@ -201,12 +259,13 @@ impl Index {
             Some(key) => Bound::Excluded(version_key(key)),
             None => Bound::Included(vec![VERSION]),
         };
-        self.keyspace(keyspace)?
-            .range((from, Bound::Excluded(vec![ROW])))
+        self.tree(keyspace)?
+            .tree
+            .range((from, Bound::Excluded(vec![ROW])), SeqNo::MAX, None)
             .take(limit)
             .map(|next| match next.key() {
                 Ok(key) => Ok(Bytes::copy_from_slice(key.get(1..).unwrap_or_default())),
-                Err(error) => Err(unavailable("read", &error)),
+                Err(error) => Err(failed("read", &error)),
             })
             .collect()
     }
@@ -219,9 +278,9 @@ impl Index {
         slots: &[Arc<Slot>],
         inline_max: usize,
     ) -> Result<u64, StoreError> {
-        let failed = |error: fjall::Error| unavailable("write", &error);
-        let keyspace = self.keyspace(keyspace)?;
-        let mut ingestion = keyspace.start_ingestion().map_err(failed)?;
+        let failed = |error: lsm_tree::Error| failed("write", &error);
+        let tree = self.tree(keyspace)?.tree;
+        let mut ingestion = tree.ingestion().map_err(failed)?;
         let frozen: Vec<_> = slots
             .iter()
             .filter_map(|slot| Some((slot, slot.state.lock().frozen.clone()?)))
@@ -257,13 +316,31 @@ impl Index {
         Ok(rows)
     }
 
+    /// Writes new places of rows that it has, sorted by key. It is all there afterwards,
+    /// durably, or nothing is.
+    pub(super) fn ingest_places(
+        &self,
+        keyspace: KeyspaceId,
+        rows: &[Placed],
+    ) -> Result<(), StoreError> {
+        let failed = |error: lsm_tree::Error| failed("write", &error);
+        let tree = self.tree(keyspace)?.tree;
+        let mut ingestion = tree.ingestion().map_err(failed)?;
+        let mut value = Vec::new();
+        for row in rows {
+            value.clear();
+            encode_entry(&mut value, row.place, row.inline.as_deref());
+            ingestion
+                .write(row.key.as_slice(), value.as_slice())
+                .map_err(failed)?;
+        }
+        ingestion.finish().map_err(failed)
+    }
+
     /// Bytes on disk.
     pub(super) fn disk_bytes(&self) -> u64 {
-        self.keyspaces
-            .read()
-            .values()
-            .map(Keyspace::disk_space)
-            .sum()
+        let trees = self.trees.read();
+        trees.values().map(|tree| tree.tree.disk_space()).sum()
     }
 }
 
@@ -319,7 +396,8 @@ fn version_key(partition: &[u8]) -> Vec<u8> {
     key
 }
 
-fn row_key(partition: &[u8], key: &[u8]) -> Vec<u8> {
+/// A row's key in the index.
+pub(super) fn row_key(partition: &[u8], key: &[u8]) -> Vec<u8> {
     let mut row = Vec::with_capacity(partition.len() + key.len() + 8);
     row.push(ROW);
     for byte in partition {
@@ -333,8 +411,15 @@ fn row_key(partition: &[u8], key: &[u8]) -> Vec<u8> {
     row
 }
 
-fn unavailable(what: &str, error: &fjall::Error) -> StoreError {
-    StoreError::Unavailable(format!("cannot {what} the index: {error}"))
+fn failed(what: &str, error: &lsm_tree::Error) -> StoreError {
+    match error {
+        lsm_tree::Error::Io(error) => {
+            StoreError::Unavailable(format!("cannot {what} the index: {error}"))
+        }
+        _ => StoreError::Damaged(format!(
+            "cannot {what} the index: {error}; stop, remove the folder \"index\" and start: it is made anew from the log"
+        )),
+    }
 }
 
 #[cfg(test)]

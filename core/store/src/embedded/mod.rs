@@ -14,6 +14,7 @@
 //! is written full of zeros before it comes into use, what was sequenced has
 //! its room already, and a full disk is noticed before anything is sequenced.
 
+mod backup;
 mod catalog;
 mod checkpoint;
 mod clock;
@@ -23,6 +24,7 @@ mod durable;
 mod events;
 mod figures;
 mod index;
+mod inspect;
 mod key;
 mod known;
 mod log;
@@ -31,14 +33,19 @@ mod memtable;
 mod open;
 mod options;
 mod reader;
+mod readonly;
 mod record;
 mod recover;
+mod rewrite;
 mod segment;
 mod segments;
 mod table;
 mod view;
 mod writer;
 
+pub use backup::{BackupReport, restore, verify_backup};
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use inspect::{Inspect, Inspected, InspectedCommit, InspectedRow, inspect};
 pub use open::Embedded;
 pub use options::{EmbeddedOptions, OpenReport, TornTail};
+pub use record::RowKind;

@@ -33,6 +33,7 @@ use super::manifest::Manifest;
 use super::memtable::Memtable;
 use super::options::{EmbeddedOptions, OpenReport};
 use super::recover;
+use super::rewrite;
 use super::segment::{Segment, SegmentHeader};
 use super::segments::Segments;
 use super::view::Stored;
@@ -41,7 +42,7 @@ use super::writer;
 /// The folder of the log's segments, within the store's folder.
 pub(super) const LOG_FOLDER: &str = "log";
 const INDEX_FOLDER: &str = "index";
-const LOCK_FILE: &str = "LOCK";
+pub(super) const LOCK_FILE: &str = "LOCK";
 /// The first segment is small: a new store is ready at once.
 const FIRST_SEGMENT_BYTES: u32 = 4 << 20;
 
@@ -108,9 +109,9 @@ impl Embedded {
                 StoreError::Unavailable(format!("cannot write in {}: {error}", folder.display()))
             })?;
         }
-        let index = Index::open(&index_folder, &options)?;
-        for (id, name) in &manifest.keyspaces {
-            index.add_keyspace(KeyspaceId(*id), name)?;
+        let index = Index::open(&index_folder, &options);
+        for (id, _) in &manifest.keyspaces {
+            index.add_keyspace(KeyspaceId(*id))?;
         }
 
         let figures = Arc::new(Figures::default());
@@ -126,6 +127,7 @@ impl Embedded {
             figures: figures.clone(),
             options: options.clone(),
         };
+        rewrite::resume(&*disk, &log_folder, &tables)?;
         let replayed = recover::replay(&*disk, &tables)?;
         let report = OpenReport {
             segments: segments.in_order().len(),
@@ -149,6 +151,8 @@ impl Embedded {
             checkpoint_wanted: Signal::default(),
             checkpoint_asked: AtomicBool::new(false),
             memory_freed: Signal::default(),
+            merge_wanted: Signal::default(),
+            rewriting: Mutex::new(()),
         });
         let engine = Self {
             core: core.clone(),
@@ -161,6 +165,8 @@ impl Embedded {
         engine.start("lombard-log", move || writer::write_frames(&log))?;
         let log = core.log.clone();
         engine.start("lombard-space", move || writer::make_segments(&log))?;
+        let compacting = core.clone();
+        engine.start("lombard-merge", move || checkpoint::merge(&compacting))?;
         engine.start("lombard-index", move || checkpoint::run(&core))?;
         Ok((engine, report))
     }
@@ -177,10 +183,16 @@ impl Embedded {
         self.core.log.close();
         self.core.checkpoint_wanted.raise();
         self.core.memory_freed.raise();
+        self.core.merge_wanted.raise();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             // A thread that panicked has said so on its way out.
             let _ = thread.join();
         }
+    }
+
+    /// What its threads and callers share.
+    pub(super) fn core(&self) -> &Core {
+        &self.core
     }
 
     /// The folder that it is in.
@@ -306,6 +318,10 @@ impl Engine for Embedded {
         more("log_segments", segments.len() as u64);
         more("log_bytes", log_bytes);
         more("index_bytes", core.tables.stored.index.disk_bytes());
+        more(
+            "index_unmerged_runs",
+            core.tables.stored.index.unmerged_runs() as u64,
+        );
         more("memtable_bytes", core.tables.memtable.bytes() as u64);
         more("rows_kept_bytes", core.tables.memtable.kept_bytes() as u64);
         more(

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::error::StoreError;
 use crate::limits;
 
+use super::disk::BLOCK_BYTES;
 use super::record::{HEADER_BYTES, ROW_HEADER_BYTES};
 use super::segment::{HEADER_PAGE_BYTES, TAIL_BYTES};
 
@@ -75,6 +76,12 @@ impl EmbeddedOptions {
         if !(64 << 10..=1 << 30).contains(&self.segment_bytes) {
             return refuse(format!(
                 "segment_bytes is {}: give 65536 to 1073741824",
+                self.segment_bytes
+            ));
+        }
+        if self.segment_bytes as usize % BLOCK_BYTES != 0 {
+            return refuse(format!(
+                "segment_bytes is {}: give a multiple of {BLOCK_BYTES}",
                 self.segment_bytes
             ));
         }

@@ -1,5 +1,7 @@
 //! Reads a segment from front to back, verifying every record.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::error::StoreError;
@@ -21,8 +23,8 @@ pub(super) enum Step {
 }
 
 /// Reads records of one segment.
-pub(super) struct Reader<'a> {
-    segment: &'a Segment,
+pub(super) struct Reader {
+    segment: Arc<Segment>,
     /// Where the next record begins.
     offset: u32,
     /// Reads nothing from here on.
@@ -34,16 +36,16 @@ pub(super) struct Reader<'a> {
     position: u64,
 }
 
-impl<'a> Reader<'a> {
+impl Reader {
     /// Reads from `offset`, or from the first record, up to `until`.
-    pub(super) fn new(segment: &'a Segment, offset: u32, until: u32) -> Self {
+    pub(super) fn new(segment: Arc<Segment>, offset: u32, until: u32) -> Self {
         Self {
-            segment,
             offset: offset.max(HEADER_PAGE_BYTES),
             until,
             buffer: Bytes::new(),
             buffer_at: 0,
             position: segment.base,
+            segment,
         }
     }
 
@@ -133,49 +135,61 @@ pub(super) struct Remains {
 
 /// Looks at everything from `offset` to the segment's end.
 ///
-/// A frame is written only after the one before it was made durable. So a
-/// frame that ends with a mark, and begins behind `offset`, proves that what
-/// stood at `offset` was durable: then it is damaged. Without such a mark, what
-/// lies behind `offset` is the one frame that was being written.
+/// A frame is written only after the one before it was made durable. So what
+/// stood at `offset` was durable, and is damaged, if behind it there is
+/// - a mark whose frame begins behind `offset`, or
+/// - a mark of the same frame, and any whole record behind that.
+///
+/// Otherwise what lies behind `offset` is the one frame that was being written.
 pub(super) fn remains(segment: &Segment, offset: u32) -> Result<Remains, StoreError> {
-    let size = segment
-        .file
-        .size()
-        .map_err(|error| segment.damaged(0, &format!("cannot be read: {error}")))?;
-    let bad_position = segment.base + u64::from(offset);
+    let size = segment.size;
+    let bad = segment.base + u64::from(offset);
     let mut remains = Remains::default();
+    let mut frame_end = None;
     let mut at = u64::from(offset);
     let mut buffer = vec![0u8; READ_BYTES as usize + HEADER_BYTES];
     while at < size {
-        // Overlapping by a header, so that a mark across two reads is seen.
+        // Overlapping by a header, so that one across two reads is seen.
         let read = read_up_to(&*segment.file, &mut buffer, at)
             .map_err(|error| segment.damaged(at, &format!("cannot be read: {error}")))?;
         let bytes = buffer.get(..read).unwrap_or_default();
-        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
-            remains.bytes = at - u64::from(offset) + last as u64 + 1;
-            for (index, window) in bytes.windows(HEADER_BYTES).enumerate() {
-                let ends_at = segment.base + at + (index + HEADER_BYTES) as u64;
-                if is_mark_after(window, ends_at, bad_position) {
-                    remains.was_durable = true;
-                    return Ok(remains);
-                }
+        let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else {
+            at += u64::from(READ_BYTES);
+            continue;
+        };
+        remains.bytes = at - u64::from(offset) + last as u64 + 1;
+        for (index, window) in bytes.windows(HEADER_BYTES).enumerate() {
+            let begins = at + index as u64;
+            let Some(header) = whole_record(segment, window, begins) else {
+                continue;
+            };
+            let is_end = header.kind != Kind::Commit;
+            let behind_frame = frame_end.is_some_and(|end| segment.base + begins >= end);
+            if behind_frame || (is_end && header.version > bad) {
+                remains.was_durable = true;
+                return Ok(remains);
+            }
+            if is_end {
+                frame_end = Some(header.position);
             }
         }
-        at += READ_BYTES as u64;
+        at += u64::from(READ_BYTES);
     }
     Ok(remains)
 }
 
-fn is_mark_after(window: &[u8], ends_at: u64, position: u64) -> bool {
+/// The header of the record that begins here, if one does and it is whole.
+fn whole_record(segment: &Segment, window: &[u8], begins: u64) -> Option<Header> {
     // Cheap tests first: this runs for every byte.
-    if window.get(8..16) != Some(&ends_at.to_le_bytes()) {
-        return false;
+    let len = u32::from_le_bytes(*window.get(4..)?.first_chunk()?);
+    let position = u64::from_le_bytes(*window.get(8..)?.first_chunk()?);
+    if position != segment.base + begins + u64::from(len) || (len as usize) < HEADER_BYTES {
+        return None;
     }
-    let Some(header) = Header::decode(window) else {
-        return false;
-    };
-    header.kind != Kind::Commit
-        && header.len as usize == HEADER_BYTES
-        && verify(window)
-        && header.version > position
+    let header = Header::decode(window)?;
+    if begins + u64::from(len) > segment.size {
+        return None;
+    }
+    let bytes = segment.read(u32::try_from(begins).ok()?, len).ok()?;
+    verify(&bytes).then_some(header)
 }

@@ -290,6 +290,8 @@ pub(super) struct RowIn {
     pub(super) offset: u32,
     /// Its bytes, with its header.
     pub(super) len: u32,
+    /// Its checksum, as it stands there.
+    pub(super) crc: u32,
 }
 
 /// The rows of a record; `None` inside for one that does not parse.
@@ -330,6 +332,7 @@ impl RowsIn<'_> {
             value: bytes.slice(key_at + key_len..end),
             offset: self.record.offset + u32::try_from(self.at).ok()?,
             len: u32::try_from(end - self.at).ok()?,
+            crc: u32_at(rest, 0)?,
         };
         self.at = end;
         Some(row)

@@ -85,7 +85,15 @@ pub(super) fn find_segments(
         }
     }
     segments.sort_by_key(|segment| segment.base);
-    for pair in segments.windows(2) {
+    let replaced: &[u32] = manifest
+        .rewriting
+        .as_ref()
+        .map_or(&[], |rewriting| &rewriting.old);
+    let log: Vec<_> = segments
+        .iter()
+        .filter(|segment| !replaced.contains(&segment.number))
+        .collect();
+    for pair in log.windows(2) {
         if let [before, after] = pair
             && before.end() != after.base
         {
@@ -205,13 +213,9 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    fn segment(&mut self, segment: &Segment, start: u32) -> Result<End, StoreError> {
-        let size = segment
-            .file
-            .size()
-            .map_err(|error| segment.damaged(0, &format!("cannot be read: {error}")))?;
-        let until = u32::try_from(size).unwrap_or(u32::MAX);
-        let mut reader = Reader::new(segment, start, until);
+    fn segment(&mut self, segment: &Arc<Segment>, start: u32) -> Result<End, StoreError> {
+        let until = segment.until();
+        let mut reader = Reader::new(segment.clone(), start, until);
         loop {
             let offset = reader.offset();
             match reader.next()? {

@@ -7,7 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
@@ -24,7 +24,6 @@ pub(super) const REWRITTEN_FROM: u32 = 0x8000_0000;
 const MAGIC: [u8; 8] = *b"LMBDLOG\n";
 const FORMAT: u32 = 1;
 const HEADER_BYTES: usize = 48;
-const ZEROS_BYTES: usize = 1 << 20;
 
 /// Where a row stands in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +45,12 @@ pub(super) struct Segment {
     pub(super) span: u64,
     pub(super) path: PathBuf,
     pub(super) file: Arc<dyn DiskFile>,
+    /// Bytes of the file. A segment that is not rewritten was written full of zeros.
+    pub(super) size: u64,
     /// Bytes of rows that were superseded, as far as that was noticed.
     pub(super) dead: AtomicU64,
+    /// Something in it could not be read: it is left as it is.
+    pub(super) damaged: AtomicBool,
 }
 
 /// What a segment's header says.
@@ -134,7 +137,12 @@ impl Segment {
     ) -> io::Result<Self> {
         let path = folder.join(file_name(header.number));
         let file = disk.create(&path)?;
-        let made = Self::fill(&*file, header).and_then(|()| disk.sync_folder(folder));
+        let made = disk
+            .fill_zeros(&path, 0, header.span)
+            // The header last: a file without one was never in use.
+            .and_then(|()| write_all_at(&*file, &header.encode(), 0))
+            .and_then(|()| file.sync_data())
+            .and_then(|()| disk.sync_folder(folder));
         if let Err(error) = made {
             // The half-made file holds nothing; where it cannot be removed now, opening replaces it.
             let _ = disk.remove(&path);
@@ -146,26 +154,10 @@ impl Segment {
             span: header.span,
             path,
             file,
+            size: header.span,
             dead: AtomicU64::new(0),
+            damaged: AtomicBool::new(false),
         })
-    }
-
-    fn fill(file: &dyn DiskFile, header: SegmentHeader) -> io::Result<()> {
-        let zeros = vec![0u8; ZEROS_BYTES];
-        let mut at = u64::from(HEADER_PAGE_BYTES);
-        while at < header.span {
-            let count = (header.span - at).min(ZEROS_BYTES as u64);
-            write_all_at(file, &zeros[..count as usize], at)?;
-            at += count;
-            // In steps, so that the log's own flushes never wait behind all of it.
-            if at % (4 * ZEROS_BYTES as u64) < count {
-                file.sync_data()?;
-            }
-        }
-        file.sync_data()?;
-        // The header last: a file without one was never in use.
-        write_all_at(file, &header.encode(), 0)?;
-        file.sync_data()
     }
 
     /// Opens a segment of this store.
@@ -190,6 +182,9 @@ impl Segment {
                 file_name(header.number)
             )));
         }
+        let size = file
+            .size()
+            .map_err(|error| damaged(format!("cannot be read: {error}")))?;
         Ok(Opened::Segment(
             header,
             Self {
@@ -198,7 +193,9 @@ impl Segment {
                 span: header.span,
                 path,
                 file,
+                size,
                 dead: AtomicU64::new(0),
+                damaged: AtomicBool::new(false),
             },
         ))
     }
@@ -206,6 +203,11 @@ impl Segment {
     /// The position behind it.
     pub(super) fn end(&self) -> u64 {
         self.base + self.span
+    }
+
+    /// Where reading it ends.
+    pub(super) fn until(&self) -> u32 {
+        u32::try_from(self.size).unwrap_or(u32::MAX)
     }
 
     /// Whether rewriting made it.

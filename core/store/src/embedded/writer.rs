@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::StoreError;
 
 use super::clock;
-use super::disk::{is_full, write_all_at};
+use super::disk::{BLOCK_BYTES, is_full, write_all_at};
 use super::log::{Frame, Log};
 use super::segment::{Segment, SegmentHeader};
 
@@ -64,6 +64,14 @@ fn write_frame(log: &Log, frame: Frame, buffer: &mut Vec<u8>) -> Result<(), Stri
     for record in &frame.records {
         buffer.extend_from_slice(record);
     }
+    let frame_bytes = buffer.len() as u64;
+    // Up to the end of the disk's block, which holds zeros: a block that is written
+    // as a whole need not be read first.
+    let end = frame.start as usize + buffer.len();
+    let padded = end
+        .next_multiple_of(BLOCK_BYTES)
+        .min(frame.segment.span as usize);
+    buffer.resize(padded.max(end) - frame.start as usize, 0);
     let count = frame.records.len() as u64;
     let segment = frame.segment;
     drop(frame.records);
@@ -85,7 +93,7 @@ fn write_frame(log: &Log, frame: Frame, buffer: &mut Vec<u8>) -> Result<(), Stri
     figures.flushed_records.fetch_add(count, Ordering::Relaxed);
     figures
         .flushed_bytes
-        .fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        .fetch_add(frame_bytes, Ordering::Relaxed);
     let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     figures
         .longest_flush_us
