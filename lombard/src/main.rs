@@ -33,8 +33,7 @@ use crate::failure::Failure;
 /// The numbers of signals, as shells add them to 128.
 const SIGINT: u8 = 2;
 const SIGTERM: u8 = 15;
-/// Many small short-lived messages on many threads: measured, the system's own
-/// allocator took a fifth of the time of a call.
+/// An entry is some dozens of small short-lived allocations on many threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
