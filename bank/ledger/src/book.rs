@@ -74,15 +74,23 @@ impl Book {
         let Some(head) = Self::load_head(rows)? else {
             return Ok(None);
         };
-        let state = match rows.get(rows::STATE)? {
-            Some(value) => rows::decode::<State>("state", rows::STATE, &value)?,
-            None => State::default(),
-        };
+        let state = Self::load_state(rows)?;
         Ok(Some(Self {
             head,
             state,
             head_changed: false,
         }))
+    }
+
+    /// Reads where the account stands.
+    ///
+    /// # Errors
+    /// A fault of the store; a damaged row.
+    pub fn load_state(rows: &Rows<'_>) -> Result<State, Fault> {
+        match rows.get(rows::STATE)? {
+            Some(value) => rows::decode::<State>("state", rows::STATE, &value),
+            None => Ok(State::default()),
+        }
     }
 
     /// Reads what is fixed about the account; none if it does not exist.

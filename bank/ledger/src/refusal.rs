@@ -319,9 +319,14 @@ impl fmt::Display for Refusal {
                 currency,
                 sum_minor,
             } => {
+                // Over all entities, where no account was looked at yet.
+                let of_entity = match entity.as_str() {
+                    "" => String::new(),
+                    entity => format!(" of legal entity {entity}"),
+                };
                 write!(
                     f,
-                    "the legs in {currency} of legal entity {entity} sum to {sum_minor}, not to zero"
+                    "the legs in {currency}{of_entity} sum to {sum_minor}, not to zero"
                 )
             }
             Self::FloorBroken {

@@ -443,6 +443,15 @@ async fn a_balance_cannot_leave_64_bits() {
         told(&refused),
         (Code::FailedPrecondition, "BALANCE_OVERFLOW")
     );
+    // Nor that of an account which does not decide.
+    let refused = post(&bank, payment(&id(MONDAY_US, 5), "bank", "vault", 1))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        told(&refused),
+        (Code::FailedPrecondition, "BALANCE_OVERFLOW")
+    );
+    assert_eq!(refused.metadata["account"], "vault");
     bank.assert_right("at the end of 64 bits").await;
 }
 

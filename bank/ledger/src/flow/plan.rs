@@ -9,7 +9,7 @@ use crate::book::{Book, address_index};
 use crate::hold;
 use crate::refusal::Refusal;
 use crate::reversal;
-use crate::rows::Head;
+use crate::rows::{Head, State};
 use crate::types::{Entry, HoldStep, Leg, other_accounts};
 
 /// What is known of an entry before home decides.
@@ -68,6 +68,8 @@ impl Flow {
                     })
                 })?;
                 let reserves = check_other(&head, account, legs).map_err(Stop::Refused)?;
+                let state = Book::load_state(rows)?;
+                check_range(&head, &state, account, legs).map_err(Stop::Refused)?;
                 Ok((head.entity, reserves))
             });
             match checked.await? {
@@ -119,4 +121,29 @@ fn check_other(head: &Head, account: &str, legs: &[Leg]) -> Result<bool, Refusal
         reserves |= debits && head.addresses.get(index).is_some_and(|row| row.has_floor);
     }
     Ok(reserves)
+}
+
+/// Refuses what would take a balance of another account than home out of 64 bits.
+/// What others move there before the leg is applied is not known yet: should that
+/// fill it, the decided leg goes to suspense, as wherever it can no longer be applied.
+fn check_range(head: &Head, state: &State, account: &str, legs: &[Leg]) -> Result<(), Refusal> {
+    let mut moved: Vec<(usize, i64)> = Vec::new();
+    for leg in legs.iter().filter(|leg| leg.account == account) {
+        let Some(index) = address_index(head, &leg.address, leg.currency.code()) else {
+            continue;
+        };
+        let earlier = moved.iter().rfind(|(place, _)| *place == index);
+        let before = earlier.map_or_else(
+            || state.balances.get(index).copied().unwrap_or(0),
+            |(_, after)| *after,
+        );
+        let Some(after) = before.checked_add(leg.amount_minor) else {
+            return Err(Refusal::Overflow {
+                account: account.to_owned(),
+                address: leg.address.clone(),
+            });
+        };
+        moved.push((index, after));
+    }
+    Ok(())
 }
