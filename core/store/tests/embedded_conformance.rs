@@ -1,5 +1,9 @@
 //! The embedded engine does what every engine must, as it is and with limits
 //! so small that every commit meets the end of a segment or a checkpoint.
+#![allow(
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is wrong"
+)]
 
 use std::sync::Arc;
 

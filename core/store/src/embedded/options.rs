@@ -79,7 +79,7 @@ impl EmbeddedOptions {
                 self.segment_bytes
             ));
         }
-        if self.segment_bytes as usize % BLOCK_BYTES != 0 {
+        if !(self.segment_bytes as usize).is_multiple_of(BLOCK_BYTES) {
             return refuse(format!(
                 "segment_bytes is {}: give a multiple of {BLOCK_BYTES}",
                 self.segment_bytes

@@ -57,7 +57,7 @@ impl Model {
                 history.pop();
             }
             let position = sequenced?.expect("nobody else commits");
-            if step % 3 == 0 {
+            if step.is_multiple_of(3) {
                 block_on(engine.durable(position))?;
                 // The log is one: all before is durable too.
                 for (key, history) in &self.history {
@@ -139,7 +139,7 @@ fn changes(step: u64, version: u64, contents: &Contents) -> Changes {
         b"state".to_vec(),
         Change::Put([format!("{step} ").as_bytes(), &filler].concat().into()),
     );
-    if step % 2 == 0 {
+    if step.is_multiple_of(2) {
         let key = [b"j".as_slice(), &version.to_be_bytes()].concat();
         put(key, Change::Event(format!("event of step {step}").into()));
     }
