@@ -73,3 +73,15 @@ fn a_drain_tells_new_calls_on_open_connections_that_another_replica_will_answer(
         assert!(answer.refused().retryable);
     }
 }
+
+/// `timeout` and some supervisors tell a process and its group: it hears it twice.
+#[test]
+fn a_word_to_stop_that_is_told_twice_is_one() {
+    let folder = folder();
+    let bank = Bank::start(&folder.path().join("data"));
+    let mut ledger = Ledger::of(&bank);
+    ledger.open("a", false);
+    bank.terminate();
+    bank.terminate();
+    assert!(bank.wait().success());
+}

@@ -11,6 +11,9 @@ use super::signals::StopSignals;
 use super::{HostOptions, StartError};
 use crate::Host;
 
+/// Signals within this time of the first are the same one.
+const SAME_WORD_US: u64 = 500_000;
+
 /// How often readiness is asked for while starting.
 const READY_POLL: Duration = Duration::from_millis(1);
 
@@ -148,7 +151,7 @@ impl RunningApplication {
     }
 
     /// Runs until SIGTERM or SIGINT, then stops as [`RunningApplication::shutdown`] does;
-    /// a second signal ends that at once.
+    /// a second signal, half a second later or more, ends that at once.
     pub async fn wait(mut self) -> Stopped {
         let signal = self.signals.next().await;
         tracing::info!(signal, "draining");
@@ -181,11 +184,24 @@ impl RunningApplication {
         let drain = drain(&host, services, task_timeout, reason);
         tokio::select! {
             stopped = drain => stopped,
-            signal = signals.next() => {
+            signal = second(&host, &mut signals) => {
                 tracing::warn!(signal, "stopped at once by a second signal");
                 host.shutdown().request();
                 Stopped { reason, cut_off: 0, tasks_left: Vec::new(), forced: true }
             }
+        }
+    }
+}
+
+/// A second signal. What comes right behind the first is the same word told twice:
+/// whoever stops a process together with its group (`timeout`, some supervisors)
+/// tells it so.
+async fn second(host: &Host, signals: &mut StopSignals) -> &'static str {
+    let first_us = host.monotonic_us();
+    loop {
+        let signal = signals.next().await;
+        if host.monotonic_us().saturating_sub(first_us) >= SAME_WORD_US {
+            return signal;
         }
     }
 }
