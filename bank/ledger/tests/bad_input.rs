@@ -436,22 +436,15 @@ async fn a_balance_cannot_leave_64_bits() {
     post(&bank, payment(&id(MONDAY_US, 3), "mint", "vault", max))
         .await
         .unwrap();
-    let refused = post(&bank, payment(&id(MONDAY_US, 4), "mint", "bank", max))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        told(&refused),
-        (Code::FailedPrecondition, "BALANCE_OVERFLOW")
-    );
-    // Nor that of an account which does not decide.
-    let refused = post(&bank, payment(&id(MONDAY_US, 5), "bank", "vault", 1))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        told(&refused),
-        (Code::FailedPrecondition, "BALANCE_OVERFLOW")
-    );
-    assert_eq!(refused.metadata["account"], "vault");
+    // Neither that of the account which decides, nor that of another.
+    let beyond = [("mint", "bank", max, "mint"), ("bank", "vault", 1, "vault")];
+    for (number, (from, to, amount, whose)) in (4..).zip(beyond) {
+        let entry = payment(&id(MONDAY_US, number), from, to, amount);
+        let refused = post(&bank, entry).await.unwrap_err();
+        let overflow = (Code::FailedPrecondition, "BALANCE_OVERFLOW");
+        assert_eq!(told(&refused), overflow);
+        assert_eq!(refused.metadata["account"], whose);
+    }
     bank.assert_right("at the end of 64 bits").await;
 }
 
