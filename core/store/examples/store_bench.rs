@@ -25,6 +25,10 @@ use futures::executor::block_on;
 use lombard_store::embedded::{Embedded, EmbeddedOptions};
 use lombard_store::{Engine, KeyspaceId, LocalEngine, PartitionId, Position, Rows, Verdict};
 
+/// As the binary has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Clone)]
 struct Arguments {
     /// Where the store is made; it must not exist, and stays with `keep=true`.

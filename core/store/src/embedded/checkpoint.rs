@@ -13,16 +13,19 @@
 //! a partition's version in the index covers already is left out, so it does
 //! not matter in which step it crashed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::error::StoreError;
-use crate::port::KeyspaceId;
+use crate::port::{KeyspaceId, PartitionId};
 
 use super::clock;
 use super::core::{Core, Tables};
-use super::memtable::Slot;
+use super::memtable::FrozenSlot;
 use super::rewrite;
 use super::table::Before;
 
@@ -34,14 +37,14 @@ const MERGE_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is frozen and must reach the index.
 pub(super) struct Frozen {
-    slots: Vec<Arc<Slot>>,
+    slots: Vec<FrozenSlot>,
     position: u64,
 }
 
 /// Freezes what was committed. `position` was the log's before this was called.
 pub(super) fn freeze(tables: &Tables, position: u64) -> Frozen {
     let mut slots = tables.memtable.freeze();
-    slots.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    slots.sort_unstable_by(|a, b| (a.keyspace, &a.key).cmp(&(b.keyspace, &b.key)));
     Frozen { slots, position }
 }
 
@@ -49,9 +52,9 @@ pub(super) fn freeze(tables: &Tables, position: u64) -> Frozen {
 pub(super) fn write(tables: &Tables, frozen: &Frozen) -> Result<(), StoreError> {
     let started = clock::now();
     let mut rows = 0;
-    for slots in frozen.slots.chunk_by(|a, b| a.id.keyspace == b.id.keyspace) {
-        let keyspace = slots.first().map_or(KeyspaceId(0), |slot| slot.id.keyspace);
-        count_superseded(tables, slots)?;
+    count_superseded(tables, &frozen.slots)?;
+    for slots in frozen.slots.chunk_by(|a, b| a.keyspace == b.keyspace) {
+        let keyspace = slots.first().map_or(KeyspaceId(0), |slot| slot.keyspace);
         rows += tables
             .stored
             .index
@@ -75,18 +78,31 @@ pub(super) fn thaw(tables: &Tables, frozen: Frozen) {
     tables.memtable.thaw(frozen.slots);
 }
 
-/// Asks the index about rows that were overwritten without having been read.
-fn count_superseded(tables: &Tables, slots: &[Arc<Slot>]) -> Result<(), StoreError> {
+/// Counts what the frozen rows superseded; where nobody knows, the index is asked.
+fn count_superseded(tables: &Tables, slots: &[FrozenSlot]) -> Result<(), StoreError> {
+    let mut dead: BTreeMap<u32, u64> = BTreeMap::new();
     for slot in slots {
-        let Some(frozen) = slot.state.lock().frozen.clone() else {
+        for (segment, bytes) in slot.frozen.rows.dead() {
+            *dead.entry(segment).or_default() += u64::from(bytes);
+        }
+        if !slot.frozen.rows.has_unknown() {
             continue;
+        }
+        let id = PartitionId {
+            keyspace: slot.keyspace,
+            key: Bytes::copy_from_slice(slot.key.as_slice()),
         };
-        for (key, cell) in frozen.rows.iter() {
+        for (key, cell) in slot.frozen.rows.iter() {
             if cell.before == Before::Unknown
-                && let Some(entry) = tables.stored.index.get(&slot.id, key)?
+                && let Some(entry) = tables.stored.index.get(&id, key)?
             {
-                tables.count_dead(entry.place);
+                *dead.entry(entry.place.segment).or_default() += u64::from(entry.place.len);
             }
+        }
+    }
+    for (segment, bytes) in dead {
+        if let Some(segment) = tables.stored.segments.get(segment) {
+            segment.dead.fetch_add(bytes, Ordering::Relaxed);
         }
     }
     Ok(())

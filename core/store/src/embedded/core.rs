@@ -18,7 +18,7 @@ use super::figures::Figures;
 use super::key::SmallKey;
 use super::known::Known;
 use super::log::{Appended, Log};
-use super::memtable::{Memtable, Slot, SlotState};
+use super::memtable::{Frozen, Memtable, Slot, SlotState};
 use super::options::EmbeddedOptions;
 use super::record::{Draft, HEADER_BYTES, commit_bytes, row_bytes};
 use super::segment::Place;
@@ -87,10 +87,10 @@ impl Signal {
 }
 
 impl Tables {
-    /// Notes that what stands there is superseded.
-    pub(super) fn count_dead(&self, place: Place) {
-        if let Some(segment) = self.stored.segments.get(place.segment) {
-            segment.add_dead(place.len);
+    /// Notes that so many bytes of a segment are superseded.
+    pub(super) fn count_dead(&self, segment: u32, bytes: u32) {
+        if let Some(segment) = self.stored.segments.get(segment) {
+            segment.add_dead(bytes);
         }
     }
 }
@@ -161,7 +161,7 @@ impl Core {
         for (key, value, place) in &seen.found {
             self.tables
                 .memtable
-                .keep(state, key.as_slice(), value, *place);
+                .keep(&mut state.known, key.as_slice(), value, *place);
         }
         for first in &seen.missed {
             if state.known.missed(*first) {
@@ -227,60 +227,59 @@ impl Core {
         seen: &Seen,
         appended: Appended,
     ) {
-        let mut bytes = state.active.add_record(appended.bytes);
+        let SlotState {
+            active,
+            frozen,
+            known,
+            ..
+        } = state;
+        let mut bytes = active.add_record(appended.bytes);
         let mut at = HEADER_BYTES + slot.id.key.len();
         for (key, change) in &changes.rows {
             let len = row_bytes(key, change.value());
             // A record is shorter than its segment, whose offsets fit in 32 bits.
             let place = Place {
-                segment: appended.segment.number,
+                segment: appended.segment,
                 offset: appended.offset + at as u32,
                 len: len as u32,
             };
-            let before = self.before(state, key, change, seen);
             let deleted = matches!(change, Change::Delete);
-            bytes += state.active.put(key, at as u32, place, deleted, before);
-            state.known.note(key);
+            // An event is written once: there was nothing.
+            let is_new = matches!(change, Change::Event(_)) || known.rules_out(key);
+            let copy = self.tables.memtable.forget(known, key);
+            bytes += active.put(key, at as u32, place, deleted, || {
+                if is_new {
+                    return Before::Nothing;
+                }
+                self.before(frozen.as_deref(), key, copy, seen)
+            });
+            known.note(key);
             at += len;
         }
         self.tables.memtable.add_bytes(bytes);
     }
 
-    /// What a row was before this change; if that stands in the log, it is dead now.
-    fn before(&self, state: &mut SlotState, key: &[u8], change: &Change, seen: &Seen) -> Before {
-        if matches!(change, Change::Event(_)) {
-            // Written once: there was nothing. Were it otherwise, no copy may stay.
-            self.tables.memtable.forget(state, key);
+    /// What a row that is not among the active ones was before this change; if that
+    /// stands in the log, it is dead now.
+    fn before(
+        &self,
+        frozen: Option<&Frozen>,
+        key: &[u8],
+        copy: Option<Place>,
+        seen: &Seen,
+    ) -> Before {
+        let place = match frozen.and_then(|frozen| frozen.rows.get(key)) {
+            Some(cell) => Some(cell.place),
+            None => match copy.map(Some).or_else(|| seen.place(key)) {
+                Some(place) => place,
+                None => return Before::Unknown,
+            },
+        };
+        let Some(place) = place else {
             return Before::Nothing;
-        }
-        if let Some(active) = state.active.get(key) {
-            self.tables.count_dead(active.place);
-            return match active.before {
-                Before::Unknown => Before::Unknown,
-                Before::Nothing | Before::Something => Before::Something,
-            };
-        }
-        if let Some(frozen) = state
-            .frozen
-            .as_ref()
-            .and_then(|frozen| frozen.rows.get(key))
-        {
-            self.tables.count_dead(frozen.place);
-            return Before::Something;
-        }
-        if let Some(place) = self.tables.memtable.forget(state, key) {
-            self.tables.count_dead(place);
-            return Before::Something;
-        }
-        match seen.place(key) {
-            Some(Some(place)) => {
-                self.tables.count_dead(place);
-                Before::Something
-            }
-            Some(None) => Before::Nothing,
-            None if state.known.rules_out(key) => Before::Nothing,
-            None => Before::Unknown,
-        }
+        };
+        self.tables.count_dead(place.segment, place.len);
+        Before::Something
     }
 
     /// Holds back who wants to write when memory is full of rows that no checkpoint has written yet.

@@ -31,7 +31,7 @@ use crate::error::StoreError;
 use crate::port::{KeyspaceId, PartitionId};
 use crate::rows::{Direction, RowRange};
 
-use super::memtable::Slot;
+use super::memtable::FrozenSlot;
 use super::options::EmbeddedOptions;
 use super::segment::Place;
 
@@ -275,39 +275,43 @@ impl Index {
     pub(super) fn ingest(
         &self,
         keyspace: KeyspaceId,
-        slots: &[Arc<Slot>],
+        slots: &[FrozenSlot],
         inline_max: usize,
     ) -> Result<u64, StoreError> {
         let failed = |error: lsm_tree::Error| failed("write", &error);
         let tree = self.tree(keyspace)?.tree;
         let mut ingestion = tree.ingestion().map_err(failed)?;
-        let frozen: Vec<_> = slots
-            .iter()
-            .filter_map(|slot| Some((slot, slot.state.lock().frozen.clone()?)))
-            .collect();
-        for (slot, frozen) in &frozen {
+        for slot in slots {
             ingestion
-                .write(version_key(&slot.id.key), frozen.version.to_le_bytes())
+                .write(
+                    version_key(slot.key.as_slice()),
+                    slot.frozen.version.to_le_bytes(),
+                )
                 .map_err(failed)?;
         }
         let mut rows = 0;
         let mut value = Vec::new();
-        for (slot, frozen) in &frozen {
-            let mut row = row_key(&slot.id.key, b"");
+        for slot in slots {
+            let mut row = row_key(slot.key.as_slice(), b"");
             let prefix = row.len();
-            for (key, cell) in frozen.rows.iter() {
+            let table = &slot.frozen.rows;
+            for (key, cell) in table.iter() {
                 row.truncate(prefix);
                 row.extend_from_slice(key);
-                match frozen.rows.bytes(key, cell) {
-                    Some(bytes) => {
-                        value.clear();
-                        let inline = Some(bytes).filter(|bytes| bytes.len() <= inline_max);
-                        encode_entry(&mut value, cell.place, inline);
-                        ingestion
-                            .write(row.as_slice(), value.as_slice())
-                            .map_err(failed)?;
-                    }
-                    None => ingestion.write_tombstone(row.as_slice()).map_err(failed)?,
+                if cell.deleted {
+                    ingestion.write_tombstone(row.as_slice()).map_err(failed)?;
+                } else {
+                    value.clear();
+                    let is_small = table.value_len(key, cell) <= inline_max;
+                    let inline = if is_small {
+                        table.bytes(key, cell)
+                    } else {
+                        None
+                    };
+                    encode_entry(&mut value, cell.place, inline);
+                    ingestion
+                        .write(row.as_slice(), value.as_slice())
+                        .map_err(failed)?;
                 }
                 rows += 1;
             }

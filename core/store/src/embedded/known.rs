@@ -30,6 +30,12 @@ pub(super) struct Kept {
     pub(super) place: Place,
 }
 
+impl Kept {
+    fn bytes(&self) -> usize {
+        self.key.as_slice().len() + self.value.len() + ROW_OVERHEAD_BYTES
+    }
+}
+
 /// What is known of one partition's rows in the index.
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -61,40 +67,38 @@ impl Known {
         self.kept.iter().find(|kept| kept.key.as_slice() == key)
     }
 
-    /// Forgets the copy of a row, because the row changes.
-    pub(super) fn forget(&mut self, key: &[u8]) -> Option<Kept> {
+    /// Forgets the copy of a row, because the row changes: where the row stands, and the
+    /// bytes that the copy took.
+    pub(super) fn forget(&mut self, key: &[u8]) -> Option<(Place, usize)> {
         let at = self
             .kept
             .iter()
             .position(|kept| kept.key.as_slice() == key)?;
-        Some(self.kept.swap_remove(at))
+        let kept = self.kept.swap_remove(at);
+        Some((kept.place, kept.bytes()))
     }
 
-    /// Keeps a copy, if it is small and there is room.
-    pub(super) fn keep(&mut self, key: &[u8], value: &[u8], place: Place) {
+    /// Keeps a copy, if it is small and there is room. The bytes that it takes.
+    pub(super) fn keep(&mut self, key: &[u8], value: &[u8], place: Place) -> usize {
         if value.len() > VALUE_BYTES_MAX || self.kept.len() >= ROWS_MAX || self.kept(key).is_some()
         {
-            return;
+            return 0;
         }
-        self.kept.push(Kept {
+        let kept = Kept {
             key: SmallKey::new(key),
             // A copy of its own: this one may be a piece of something large.
             value: Bytes::copy_from_slice(value),
             place,
-        });
+        };
+        let bytes = kept.bytes();
+        self.kept.push(kept);
+        bytes
     }
 
-    /// Forgets all copies.
-    pub(super) fn forget_all(&mut self) {
-        self.kept = Vec::new();
-    }
-
-    /// Bytes that the copies take.
-    pub(super) fn kept_bytes(&self) -> usize {
-        self.kept
-            .iter()
-            .map(|kept| kept.key.as_slice().len() + kept.value.len() + ROW_OVERHEAD_BYTES)
-            .sum()
+    /// Forgets all copies: the bytes that they took.
+    pub(super) fn forget_all(&mut self) -> usize {
+        let all = std::mem::take(&mut self.kept);
+        all.iter().map(Kept::bytes).sum()
     }
 
     /// Whether there is no row with this key, nor any greater one with the same first byte.

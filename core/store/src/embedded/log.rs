@@ -92,7 +92,7 @@ pub(super) struct Frame {
 
 /// Where a record went.
 pub(super) struct Appended {
-    pub(super) segment: Arc<Segment>,
+    pub(super) segment: u32,
     /// Where in the segment it begins.
     pub(super) offset: u32,
     /// Where in the log it ends.
@@ -173,7 +173,7 @@ impl Log {
         sequencer.frame.push(bytes.clone());
         sequencer.pending_bytes += len;
         sequencer.last_commit = position;
-        let segment = sequencer.head.clone();
+        let segment = sequencer.head.number;
         let wake = match sequencer.writer {
             WriterState::Busy => false,
             WriterState::Idle => true,

@@ -55,6 +55,14 @@ pub(super) struct Frozen {
     pub(super) rows: Table,
 }
 
+/// A partition of which rows are frozen, with what a checkpoint needs of it at hand.
+pub(super) struct FrozenSlot {
+    pub(super) keyspace: KeyspaceId,
+    pub(super) key: SmallKey,
+    pub(super) frozen: Arc<Frozen>,
+    slot: Arc<Slot>,
+}
+
 /// All partitions in memory.
 pub(super) struct Memtable {
     shards: Vec<Shard>,
@@ -174,7 +182,7 @@ impl Memtable {
 
     /// Freezes all rows that are there now; the slots that have some. Commits
     /// go on into the active tables. What was frozen before must be thawed.
-    pub(super) fn freeze(&self) -> Vec<Arc<Slot>> {
+    pub(super) fn freeze(&self) -> Vec<FrozenSlot> {
         let before = self.active_bytes.load(Ordering::Relaxed);
         let mut all = Vec::new();
         for shard in &self.shards {
@@ -185,13 +193,18 @@ impl Memtable {
                 if state.active.is_empty() {
                     continue;
                 }
-                let frozen = Frozen {
+                let frozen = Arc::new(Frozen {
                     version: state.version.unwrap_or_default(),
                     rows: std::mem::take(&mut state.active),
-                };
-                state.frozen = Some(Arc::new(frozen));
+                });
+                state.frozen = Some(frozen.clone());
                 drop(state);
-                all.push(slot);
+                all.push(FrozenSlot {
+                    keyspace: slot.id.keyspace,
+                    key: SmallKey::new(&slot.id.key),
+                    frozen,
+                    slot,
+                });
             }
         }
         // Rows that came in meanwhile may be counted on either side; the next freeze evens it out.
@@ -202,20 +215,19 @@ impl Memtable {
 
     /// The frozen rows are in the index: memory lets go of them, but for
     /// copies of those that are replaced all the time.
-    pub(super) fn thaw(&self, slots: Vec<Arc<Slot>>) {
-        for slot in slots {
+    pub(super) fn thaw(&self, slots: Vec<FrozenSlot>) {
+        for FrozenSlot { slot, frozen, .. } in slots {
             let mut state = slot.state.lock();
-            let Some(frozen) = state.frozen.take() else {
-                continue;
-            };
+            let SlotState { active, known, .. } = &mut *state;
             for (key, cell) in frozen.rows.iter() {
                 if cell.before == Before::Something
                     && let Some(value) = frozen.rows.bytes(key, cell)
-                    && state.active.get(key).is_none()
+                    && active.get(key).is_none()
                 {
-                    self.keep(&mut state, key, value, cell.place);
+                    self.keep(known, key, value, cell.place);
                 }
             }
+            state.frozen = None;
             drop(state);
             // Freed outside of the lock.
             drop(frozen);
@@ -224,23 +236,18 @@ impl Memtable {
     }
 
     /// Keeps a copy of a row that the index has.
-    pub(super) fn keep(&self, state: &mut SlotState, key: &[u8], value: &[u8], place: Place) {
-        if self.kept_bytes.load(Ordering::Relaxed) >= self.kept_bytes_max {
-            return;
+    pub(super) fn keep(&self, known: &mut Known, key: &[u8], value: &[u8], place: Place) {
+        if self.kept_bytes.load(Ordering::Relaxed) < self.kept_bytes_max {
+            let bytes = known.keep(key, value, place);
+            self.kept_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        let before = state.known.kept_bytes();
-        state.known.keep(key, value, place);
-        self.kept_bytes
-            .fetch_add(state.known.kept_bytes() - before, Ordering::Relaxed);
     }
 
     /// Forgets the copy of a row that changes; where the row stands.
-    pub(super) fn forget(&self, state: &mut SlotState, key: &[u8]) -> Option<Place> {
-        let before = state.known.kept_bytes();
-        let kept = state.known.forget(key)?;
-        self.kept_bytes
-            .fetch_sub(before - state.known.kept_bytes(), Ordering::Relaxed);
-        Some(kept.place)
+    pub(super) fn forget(&self, known: &mut Known, key: &[u8]) -> Option<Place> {
+        let (place, bytes) = known.forget(key)?;
+        self.kept_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        Some(place)
     }
 
     /// Bytes of copies of rows that the index has.
@@ -260,9 +267,8 @@ impl Memtable {
             let idle = !state.dirty && state.active.is_empty() && state.frozen.is_none();
             if idle {
                 excess -= 1;
-                self.kept_bytes
-                    .fetch_sub(state.known.kept_bytes(), Ordering::Relaxed);
-                state.known.forget_all();
+                let bytes = state.known.forget_all();
+                self.kept_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
             !idle
         });

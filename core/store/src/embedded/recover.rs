@@ -279,14 +279,11 @@ impl Replay<'_> {
                 offset: row.offset,
                 len: row.len,
             };
-            if let Some(replaced) = state.active.get(&row.key) {
-                tables.count_dead(replaced.place);
-            }
             let at = row.offset - record.offset;
             let deleted = row.kind == RowKind::Delete;
             bytes += state
                 .active
-                .put(&row.key, at, place, deleted, Before::Unknown);
+                .put(&row.key, at, place, deleted, || Before::Unknown);
             state.known.note(&row.key);
         }
         tables.memtable.add_bytes(bytes);

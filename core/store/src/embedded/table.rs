@@ -16,12 +16,19 @@ const ROW_OVERHEAD_BYTES: usize = 88;
 /// Memory that a record takes beside its bytes.
 const RECORD_OVERHEAD_BYTES: usize = 48;
 
+/// Segments of which a table counts dead bytes.
+const DEAD_SEGMENTS: usize = 2;
+
 /// Rows that were written since the last checkpoint.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: BTreeMap<SmallKey, Cell>,
     /// The records that the rows are pieces of.
     records: Vec<Bytes>,
+    /// Segments with rows of this table that were replaced in it, and how many bytes.
+    dead: [(u32, u32); DEAD_SEGMENTS],
+    /// Of some rows nobody knows what they were before.
+    has_unknown: bool,
 }
 
 /// A row that was written since the last checkpoint.
@@ -55,18 +62,20 @@ impl Table {
         bytes
     }
 
-    /// Puts a row of the record that was added last. The memory that it takes.
+    /// Puts a row of the record that was added last; if it is not in the table yet,
+    /// `before` says what it was. The memory that it takes.
     pub(super) fn put(
         &mut self,
         key: &[u8],
         at: u32,
         place: Place,
         deleted: bool,
-        before: Before,
+        before: impl FnOnce() -> Before,
     ) -> usize {
-        let cell = Cell {
-            // A table is frozen long before it has so many records.
-            record: (self.records.len() as u32).wrapping_sub(1),
+        // A table is frozen long before it has so many records.
+        let record = (self.records.len() as u32).wrapping_sub(1);
+        let cell = |before| Cell {
+            record,
             at,
             place,
             deleted,
@@ -74,14 +83,42 @@ impl Table {
         };
         match self.rows.entry(SmallKey::new(key)) {
             Entry::Occupied(mut entry) => {
-                entry.insert(cell);
+                let replaced = *entry.get();
+                entry.insert(cell(match replaced.before {
+                    Before::Unknown => Before::Unknown,
+                    Before::Nothing | Before::Something => Before::Something,
+                }));
+                self.add_dead(replaced.place);
                 0
             }
             Entry::Vacant(entry) => {
-                entry.insert(cell);
+                let before = before();
+                self.has_unknown |= before == Before::Unknown;
+                entry.insert(cell(before));
                 ROW_OVERHEAD_BYTES
             }
         }
+    }
+
+    /// A guess for rewriting: where there is no room to count, less is counted.
+    fn add_dead(&mut self, place: Place) {
+        let counted = self
+            .dead
+            .iter_mut()
+            .find(|(segment, bytes)| *bytes == 0 || *segment == place.segment);
+        if let Some(counted) = counted {
+            *counted = (place.segment, counted.1.saturating_add(place.len));
+        }
+    }
+
+    /// Segments with rows of this table that were replaced in it, and how many bytes.
+    pub(super) fn dead(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.dead.iter().copied().filter(|(_, bytes)| *bytes > 0)
+    }
+
+    /// Whether of some rows nobody knows what they were before.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.has_unknown
     }
 
     /// What is known of a row.
@@ -109,6 +146,11 @@ impl Table {
         let from = cell.at as usize + ROW_HEADER_BYTES + key.len();
         let to = cell.at as usize + cell.place.len as usize;
         self.records.get(cell.record as usize)?.get(from..to)
+    }
+
+    /// Bytes of the row's value.
+    pub(super) fn value_len(&self, key: &[u8], cell: &Cell) -> usize {
+        (cell.place.len as usize).saturating_sub(ROW_HEADER_BYTES + key.len())
     }
 
     /// All rows, in order.

@@ -256,7 +256,7 @@ fn a_lost_index_is_made_anew_from_a_rewritten_log() {
 #[test]
 fn a_backup_taken_while_commits_go_on_is_whole_and_restores() {
     let folder = folder();
-    let places = folder();
+    let places = super::folder();
     let (backup, restored) = (places.path().join("backup"), places.path().join("restored"));
     let mut model = Model::default();
     let (engine, keyspace) = open(folder.path(), cramped());
