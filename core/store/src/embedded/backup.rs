@@ -45,6 +45,7 @@ pub struct BackupReport {
 
 impl Embedded {
     /// Copies the store, as it is now, into a folder that does not exist yet. Commits go on.
+    /// It reads and writes as much as the log has, on the thread that it is called on.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] if the folder exists or cannot be written;
@@ -68,6 +69,7 @@ fn copy_store(core: &Core, to: &Path) -> Result<BackupReport, StoreError> {
     let mut manifest = core.tables.catalog.manifest();
     let segments = core.tables.stored.segments.in_order();
     manifest.checkpoint = 0;
+    manifest.checkpoint_until = 0;
     manifest.rewriting = None;
     manifest.segments.clear();
     for segment in segments.iter().filter(|segment| segment.base < durable) {
@@ -205,6 +207,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<BackupReport, StoreError> {
         copy_segment(segment, &log_folder, size, size)?;
     }
     manifest.checkpoint = 0;
+    manifest.checkpoint_until = 0;
     finish(to, &log_folder, &manifest)?;
     Ok(report)
 }

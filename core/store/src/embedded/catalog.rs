@@ -54,7 +54,15 @@ impl Catalog {
         Ok(())
     }
 
-    /// Notes that everything before `checkpoint` is in the index, and how much of each segment is dead.
+    /// Notes that the index may have commits up to `until` from now on.
+    pub(super) fn index_goes_to(&self, until: u64) -> Result<(), StoreError> {
+        self.update(|manifest| {
+            manifest.checkpoint_until = manifest.checkpoint_until.max(until);
+        })
+    }
+
+    /// Notes that everything before `checkpoint` is in the index, and how much of
+    /// each segment is dead.
     pub(super) fn checkpoint(
         &self,
         checkpoint: u64,

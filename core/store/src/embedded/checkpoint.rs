@@ -6,12 +6,14 @@
 //! 2. Freeze partition by partition, each in no time: its rows, with its
 //!    version. Commits behind P may be among them; that is no harm.
 //! 3. Wait until all of it is durable: the index must never know more than the log.
-//! 4. Ingest into the index: all of a keyspace or nothing, durably.
-//! 5. Write P into the manifest. Let go of the memory.
+//! 4. Write into the manifest how far the index may go from now on.
+//! 5. Ingest into the index: all of a keyspace or nothing, durably.
+//! 6. Write P into the manifest. Let go of the memory.
 //!
-//! After a crash the log is replayed from P of the last finished step 5. What
+//! After a crash the log is replayed from P of the last finished step 6. What
 //! a partition's version in the index covers already is left out, so it does
-//! not matter in which step it crashed.
+//! not matter in which step it crashed; only up to what step 4 wrote must the
+//! index be asked for that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use super::core::{Core, Tables};
 use super::memtable::FrozenSlot;
 use super::rewrite;
 use super::table::Before;
+use super::writer::Watch;
 
 /// Pause before a failed checkpoint is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -38,6 +41,7 @@ const MERGE_PAUSE: Duration = Duration::from_secs(30);
 /// What is frozen and must reach the index.
 pub(super) struct Frozen {
     slots: Vec<FrozenSlot>,
+    /// All of it up to here is among it.
     position: u64,
 }
 
@@ -48,10 +52,11 @@ pub(super) fn freeze(tables: &Tables, position: u64) -> Frozen {
     Frozen { slots, position }
 }
 
-/// Writes it to the index. All of it must be durable in the log.
-pub(super) fn write(tables: &Tables, frozen: &Frozen) -> Result<(), StoreError> {
+/// Writes it to the index. All of it must be durable in the log, and lie before `until`.
+pub(super) fn write(tables: &Tables, frozen: &Frozen, until: u64) -> Result<(), StoreError> {
     let started = clock::now();
     let mut rows = 0;
+    tables.catalog.index_goes_to(until)?;
     count_superseded(tables, &frozen.slots)?;
     for slots in frozen.slots.chunk_by(|a, b| a.keyspace == b.keyspace) {
         let keyspace = slots.first().map_or(KeyspaceId(0), |slot| slot.keyspace);
@@ -110,6 +115,7 @@ fn count_superseded(tables: &Tables, slots: &[FrozenSlot]) -> Result<(), StoreEr
 
 /// Makes checkpoints until the log closes.
 pub(super) fn run(core: &Arc<Core>) {
+    let _watch = Watch(&core.log, "the checkpoint");
     let interval = match core.tables.options.checkpoint_interval_ms {
         0 => Duration::MAX,
         ms => Duration::from_millis(ms),
@@ -133,7 +139,7 @@ pub(super) fn run(core: &Arc<Core>) {
             // The log has ended. What is frozen is replayed at the next start.
             return;
         }
-        while let Err(error) = room(core).and_then(|()| write(&core.tables, &frozen)) {
+        while let Err(error) = room(core).and_then(|()| write(&core.tables, &frozen, newest)) {
             core.tables
                 .figures
                 .checkpoints_failed

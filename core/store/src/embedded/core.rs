@@ -2,6 +2,7 @@
 //! commits.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,10 +11,11 @@ use bytes::BytesMut;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::StoreError;
-use crate::port::{PartitionId, Position, Verdict, Version};
+use crate::port::{KeyspaceId, PartitionId, Position, Verdict, Version};
 use crate::rows::{Change, Changes, Rows};
 
 use super::catalog::Catalog;
+use super::events::Followed;
 use super::figures::Figures;
 use super::key::SmallKey;
 use super::known::Known;
@@ -55,6 +57,8 @@ pub(super) struct Core {
     pub(super) merge_wanted: Signal,
     /// Held while segments are rewritten, or must stay as they are.
     pub(super) rewriting: Mutex<()>,
+    /// Where followers of events have got to in segments that were rewritten.
+    pub(super) followed: Mutex<BTreeMap<KeyspaceId, Followed>>,
 }
 
 /// A flag that threads wait for.

@@ -189,7 +189,10 @@ impl Disk for RealDisk {
             .custom_flags(rustix::fs::OFlags::DIRECT.bits() as i32)
             .open(path);
         let blocks = BLOCK_BYTES as u64;
-        let (true, Ok(direct)) = (from.is_multiple_of(blocks) && to.is_multiple_of(blocks), direct) else {
+        let (true, Ok(direct)) = (
+            from.is_multiple_of(blocks) && to.is_multiple_of(blocks),
+            direct,
+        ) else {
             return fill_zeros(&*self.open(path)?, from, to);
         };
         let zeros = vec![0; ZEROS_BYTES + BLOCK_BYTES];

@@ -9,6 +9,14 @@ use super::core::Core;
 use super::reader::{Reader, Step};
 use super::record::{Kind, Record, RowKind};
 
+/// Where in a segment the records behind a position begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Followed {
+    segment: u32,
+    position: Position,
+    offset: u32,
+}
+
 impl Core {
     /// See [`crate::Engine::events`].
     pub(super) fn events(
@@ -29,7 +37,11 @@ impl Core {
                 continue;
             }
             let (start, until) = if segment.is_rewritten() {
-                (0, segment.until())
+                // Positions do not tell where in the file to look; the last page does.
+                let known = self.followed.lock().get(&keyspace).copied();
+                let start = known
+                    .filter(|known| known.segment == segment.number && known.position == page.next);
+                (start.map_or(0, |known| known.offset), segment.until())
             } else {
                 let start = page.next.0.saturating_sub(segment.base);
                 let until = (durable - segment.base).min(segment.span);
@@ -45,6 +57,13 @@ impl Core {
                             || take(&mut page, &record, keyspace, limit);
                         if !fits || page.events.len() >= limit || budget == 0 {
                             page.more = page.next.0 < durable;
+                            let next = if fits { reader.offset() } else { offset };
+                            let followed = Followed {
+                                segment: segment.number,
+                                position: page.next,
+                                offset: next,
+                            };
+                            self.followed.lock().insert(keyspace, followed);
                             return Ok(page);
                         }
                     }

@@ -22,6 +22,8 @@ pub(super) struct Manifest {
     pub(super) store: u64,
     /// Everything before this position is in the index.
     pub(super) checkpoint: u64,
+    /// Nothing behind this position is in the index.
+    pub(super) checkpoint_until: u64,
     /// Keyspaces by number.
     pub(super) keyspaces: Vec<(u16, String)>,
     /// The segments that were there when it was written.
@@ -81,8 +83,8 @@ impl Manifest {
 
     fn print(&self) -> String {
         let mut text = format!(
-            "{FIRST_LINE}\nstore {:016x}\ncheckpoint {}\n",
-            self.store, self.checkpoint
+            "{FIRST_LINE}\nstore {:016x}\ncheckpoint {} {}\n",
+            self.store, self.checkpoint, self.checkpoint_until
         );
         // Writing to a string cannot fail.
         for (id, name) in &self.keyspaces {
@@ -134,7 +136,10 @@ impl Manifest {
         let what = words.next()?;
         match what {
             "store" => self.store = u64::from_str_radix(words.next()?, 16).ok()?,
-            "checkpoint" => self.checkpoint = words.next()?.parse().ok()?,
+            "checkpoint" => {
+                self.checkpoint = words.next()?.parse().ok()?;
+                self.checkpoint_until = words.next()?.parse().ok()?;
+            }
             "keyspace" => self
                 .keyspaces
                 .push((words.next()?.parse().ok()?, words.next()?.into())),
@@ -165,6 +170,7 @@ mod tests {
         let manifest = Manifest {
             store: 7,
             checkpoint: 99,
+            checkpoint_until: 120,
             keyspaces: vec![(1, "ledger".into()), (2, "account".into())],
             segments: vec![
                 ListedSegment { number: 1, dead: 5 },

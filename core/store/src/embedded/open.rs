@@ -50,6 +50,8 @@ const FIRST_SEGMENT_BYTES: u32 = 4 << 20;
 pub struct Embedded {
     core: Arc<Core>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Merges in the index: what it is in the middle of may take some seconds.
+    merging: Mutex<Option<JoinHandle<()>>>,
     folder: PathBuf,
     /// Held as long as the engine is.
     _lock: File,
@@ -105,6 +107,7 @@ impl Embedded {
         if index_rebuilt {
             // First this, so that a crash while it is made anew does not leave half of it in use.
             manifest.checkpoint = 0;
+            manifest.checkpoint_until = 0;
             manifest.write(&*disk, folder).map_err(|error| {
                 StoreError::Unavailable(format!("cannot write in {}: {error}", folder.display()))
             })?;
@@ -153,10 +156,12 @@ impl Embedded {
             memory_freed: Signal::default(),
             merge_wanted: Signal::default(),
             rewriting: Mutex::new(()),
+            followed: Mutex::default(),
         });
         let engine = Self {
             core: core.clone(),
             threads: Mutex::default(),
+            merging: Mutex::default(),
             folder: folder.to_path_buf(),
             _lock: lock,
         };
@@ -166,7 +171,8 @@ impl Embedded {
         let log = core.log.clone();
         engine.start("lombard-space", move || writer::make_segments(&log))?;
         let compacting = core.clone();
-        engine.start("lombard-merge", move || checkpoint::merge(&compacting))?;
+        let merging = writer::thread("lombard-merge", move || checkpoint::merge(&compacting))?;
+        *engine.merging.lock() = Some(merging);
         engine.start("lombard-index", move || checkpoint::run(&core))?;
         Ok((engine, report))
     }
@@ -178,7 +184,9 @@ impl Embedded {
     }
 
     /// Makes everything that was sequenced durable and stops. What is asked for
-    /// afterwards is refused as closed. Dropping the engine does the same.
+    /// afterwards is refused as closed. Dropping the engine does the same, and also
+    /// waits for what is being merged in the index, some seconds at most, which
+    /// a process that ends need not wait for.
     pub fn close(&self) {
         self.core.log.close();
         self.core.checkpoint_wanted.raise();
@@ -204,6 +212,10 @@ impl Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.close();
+        if let Some(merging) = self.merging.lock().take() {
+            // One that panicked has said so on its way out.
+            let _ = merging.join();
+        }
     }
 }
 

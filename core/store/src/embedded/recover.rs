@@ -127,7 +127,8 @@ pub(super) struct Replayed {
 /// [`StoreError::Damaged`] names segment and offset.
 pub(super) fn replay(disk: &dyn Disk, tables: &Tables) -> Result<Replayed, StoreError> {
     let segments = tables.stored.segments.in_order();
-    let checkpoint = tables.catalog.manifest().checkpoint;
+    let manifest = tables.catalog.manifest();
+    let checkpoint = manifest.checkpoint;
     // Between the records that rewriting kept, versions are missing.
     let gapless = !segments
         .iter()
@@ -135,6 +136,7 @@ pub(super) fn replay(disk: &dyn Disk, tables: &Tables) -> Result<Replayed, Store
     let mut replay = Replay {
         tables,
         gapless,
+        index_until: manifest.checkpoint_until,
         records: 0,
         last_commit: checkpoint,
     };
@@ -208,6 +210,8 @@ enum End {
 struct Replay<'a> {
     tables: &'a Tables,
     gapless: bool,
+    /// Nothing behind this position was in the index when this began.
+    index_until: u64,
     records: u64,
     last_commit: u64,
 }
@@ -248,12 +252,14 @@ impl Replay<'_> {
         let mut state = slot.state.lock();
         let version = match state.version {
             Some(version) => version,
-            None => tables
+            // The index may have it already.
+            None if record.header.position <= self.index_until => tables
                 .stored
                 .index
                 .version(&id)
                 .map_err(|error| damaged(format!("partition {id:?}: {error}")))?
                 .unwrap_or_default(),
+            None => record.header.version.saturating_sub(1),
         };
         if state.version.is_none() && version == 0 {
             state.known = Known::nothing_there();
@@ -294,7 +300,7 @@ impl Replay<'_> {
         if tables.memtable.active_bytes() > tables.options.checkpoint_bytes {
             // All of it was in the log before this process began.
             let frozen = checkpoint::freeze(tables, record.header.position);
-            checkpoint::write(tables, &frozen)?;
+            checkpoint::write(tables, &frozen, record.header.position)?;
             checkpoint::thaw(tables, frozen);
         }
         Ok(())

@@ -37,8 +37,21 @@ pub(super) fn thread(
         .map_err(|error| StoreError::Unavailable(format!("cannot start a thread: {error}")))
 }
 
+/// Ends the log if its thread panics, so that nobody waits for it for ever.
+pub(super) struct Watch<'a>(pub(super) &'a Log, pub(super) &'static str);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0
+                .fail(&format!("{} stopped by a defect; restart to go on", self.1));
+        }
+    }
+}
+
 /// Writes frames until the log is closed or fails.
 pub(super) fn write_frames(log: &Arc<Log>) {
+    let _watch = Watch(log, "the log's writer");
     let mut buffer = Vec::new();
     while let Some(frames) = log.take() {
         for frame in frames {
@@ -129,6 +142,7 @@ fn failed(segment: &Segment, what: &str, error: &io::Error) -> String {
 
 /// Has the next segment ready, always.
 pub(super) fn make_segments(log: &Arc<Log>) {
+    let _watch = Watch(log, "the maker of segments");
     while let Some((number, base)) = log.spare_wanted() {
         let header = SegmentHeader {
             number,
