@@ -1,6 +1,6 @@
 //! The auditor: recomputes everything that an account's rows say, from its postings.
 //!
-//! Pure and streaming. [`check`] walks over all accounts of a [`Source`] (a
+//! Pure and streaming. [`check()`] walks over all accounts of a [`Source`] (a
 //! running bank's calls, or a stopped one's folder) and gives a [`Report`].
 //! Below it:
 //!
