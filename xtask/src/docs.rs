@@ -34,6 +34,8 @@ pub fn build(open: bool, look: impl FnMut(&str)) -> Result<bool, Failure> {
     if open {
         command.arg("--open");
     }
-    command.env("RUSTDOCFLAGS", "-D warnings");
+    // Private rooms are documented too, so links to them lead somewhere.
+    let flags = "-D warnings -A rustdoc::private_intra_doc_links";
+    command.env("RUSTDOCFLAGS", flags);
     Ok(stream(command, look)?.success())
 }

@@ -121,7 +121,7 @@ impl Shell {
         });
         let result = match shown {
             Some(true) => {
-                signal("INT", child.id());
+                signal(interrupt(), child.id());
                 let ended = wait(POLLS_OF_OUTPUT_MAX, || child.try_wait().ok().flatten());
                 match ended {
                     Some(status) if status.success() => Ok(()),
@@ -208,6 +208,22 @@ fn cargo_from_afar() -> String {
         "#!/bin/sh\nsubcommand=$1; shift\nexec '{cargo}' \"$subcommand\" --manifest-path '{}' \"$@\"\n",
         manifest.display()
     )
+}
+
+/// The signal that ends a block. Whoever starts this program in the background of a
+/// shell without job control makes it, and all that it starts, ignore SIGINT (POSIX.1,
+/// Shell Command Language, 2.11): SIGTERM asks for the same then.
+fn interrupt() -> &'static str {
+    const SIGINT_BIT: u64 = 1 << 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    match ignored {
+        Some(mask) if mask & SIGINT_BIT != 0 => "TERM",
+        _ => "INT",
+    }
 }
 
 /// To all of a process group.
@@ -298,9 +314,9 @@ mod tests {
     #[test]
     fn a_block_that_runs_for_ever_is_interrupted_and_must_end_well() {
         let mut shell = Shell::start().unwrap();
-        let text = "```sh interrupt\ntrap 'echo bye; exit 0' INT\necho ready\nwhile true; do sleep 0.1; done\n```\n```text\nready\n```\n";
+        let text = "```sh interrupt\ntrap 'echo bye; exit 0' INT TERM\necho ready\nwhile true; do sleep 0.1; done\n```\n```text\nready\n```\n";
         shell.run_until_shown(&block(text)).unwrap();
-        let text = "```sh interrupt\ntrap 'exit 3' INT\necho ready\nwhile true; do sleep 0.1; done\n```\n```text\nready\n```\n";
+        let text = "```sh interrupt\ntrap 'exit 3' INT TERM\necho ready\nwhile true; do sleep 0.1; done\n```\n```text\nready\n```\n";
         let error = shell.run_until_shown(&block(text)).unwrap_err();
         assert!(error.contains('3'), "{error}");
     }
