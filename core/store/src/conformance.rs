@@ -1,6 +1,6 @@
 //! What every engine must do, as checks that take an engine.
 //!
-//! ```ignore
+//! ```text
 //! lombard_store::conformance!(MySubject::new());
 //! ```
 //!
