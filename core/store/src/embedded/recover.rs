@@ -188,16 +188,24 @@ fn keep_spare(
     tables: &Tables,
     later: &[Arc<Segment>],
 ) -> Result<Option<Arc<Segment>>, StoreError> {
-    for (at, segment) in later.iter().enumerate() {
-        tables.stored.segments.replace(&[segment.number], &[]);
-        if at > 0 || segment.span != u64::from(tables.options.segment_bytes) {
-            remove(disk, &segment.path)?;
-        }
+    let fits = |segment: &&Arc<Segment>| segment.span == u64::from(tables.options.segment_bytes);
+    let spare = later.first().filter(fits).cloned();
+    let gone: Vec<u32> = later.iter().map(|segment| segment.number).collect();
+    tables.stored.segments.replace(&gone, &[]);
+    // A checkpoint lists every segment there is. First the manifest, then the files:
+    // it never lists what is not there.
+    let manifest = tables.catalog.manifest();
+    if (manifest.segments.iter()).any(|listed| gone.contains(&listed.number)) {
+        tables.catalog.update(|manifest| {
+            manifest
+                .segments
+                .retain(|listed| !gone.contains(&listed.number));
+        })?;
     }
-    let spare = later.first();
-    Ok(spare
-        .filter(|segment| segment.span == u64::from(tables.options.segment_bytes))
-        .cloned())
+    for segment in later.iter().skip(usize::from(spare.is_some())) {
+        remove(disk, &segment.path)?;
+    }
+    Ok(spare)
 }
 
 enum End {

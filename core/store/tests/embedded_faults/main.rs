@@ -181,6 +181,40 @@ fn crashes_while_recovering_from_crashes_lose_nothing_either() {
 }
 
 #[test]
+fn a_spare_that_opening_removes_is_not_missed_after_a_crash() {
+    // What of the removal the crash leaves is a matter of chance.
+    for (at, chance) in (1..40).flat_map(|at| (0..4).map(move |chance| (at, chance))) {
+        let folder = folder();
+        let disk = FaultDisk::new(None);
+        let mut model = Model::default();
+        // No checkpoint while it runs, so that opening writes one, which lists the spare.
+        let patient = EmbeddedOptions {
+            checkpoint_bytes: 64 << 20,
+            ..cramped()
+        };
+        let (engine, _) =
+            Embedded::open_on(Arc::new(disk.clone()), folder.path(), patient).unwrap();
+        let keyspace = block_on(engine.keyspace("ledger")).unwrap();
+        model.work(&engine, keyspace, 400).unwrap();
+        drop(engine);
+        let disk = disk.after_crash(at, Some(at));
+        // Of another size than wanted, so it is removed.
+        let larger = EmbeddedOptions {
+            segment_bytes: 128 << 10,
+            checkpoint_bytes: 60_000,
+            ..cramped()
+        };
+        drop(Embedded::open_on(
+            Arc::new(disk.clone()),
+            folder.path(),
+            larger,
+        ));
+        let (engine, keyspace, _) = open(&disk.after_crash(chance, None), folder.path()).unwrap();
+        model.check(&engine, keyspace);
+    }
+}
+
+#[test]
 fn short_writes_are_finished() {
     let folder = folder();
     let disk = FaultDisk::new(None);
