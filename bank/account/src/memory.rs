@@ -55,7 +55,7 @@ impl Partition {
                         "an event is written once"
                     );
                 }
-                Change::Put(value) => {
+                Change::Put(value) | Change::New(value) => {
                     self.rows.insert(key, value);
                 }
                 Change::Delete => {

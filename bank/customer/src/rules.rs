@@ -160,7 +160,7 @@ mod tests {
                             .push(EventRow::decode_from_slice(&value).unwrap());
                         self.rows.insert(key, value);
                     }
-                    Change::Put(value) => {
+                    Change::Put(value) | Change::New(value) => {
                         self.rows.insert(key, value);
                     }
                     Change::Delete => {

@@ -38,7 +38,7 @@ impl Partition {
     fn take(&mut self, changes: Changes) {
         for (key, change) in changes.rows {
             match change {
-                Change::Put(value) | Change::Event(value) => {
+                Change::Put(value) | Change::New(value) | Change::Event(value) => {
                     self.0.insert(Key::from(key.as_ref()), value)
                 }
                 Change::Delete => self.0.remove(&Key::from(key.as_ref())),

@@ -47,7 +47,7 @@ pub fn open(
     asked: &OpenAccount,
 ) -> Result<(Head, State, bool), Stop<Refusal>> {
     let digest = opening_digest(asked);
-    if let Some(book) = Book::load(rows)? {
+    if let Some(book) = Book::take(rows)? {
         if book.head.digest != digest {
             return Err(Stop::Refused(Refusal::IdReused {
                 id: asked.id.clone(),
@@ -189,7 +189,7 @@ pub fn close(
     account: &str,
     actor: &str,
 ) -> Result<(Head, State), Stop<Refusal>> {
-    let mut book = Book::require(rows, account)?;
+    let mut book = Book::take_required(rows, account)?;
     if book.head.closed {
         return Ok((book.head, book.state));
     }
@@ -249,8 +249,8 @@ pub fn set_metadata(
     )
 }
 
-fn open_book(rows: &Rows<'_>, account: &str) -> Result<Book, Stop<Refusal>> {
-    let book = Book::require(rows, account)?;
+fn open_book(rows: &mut Rows<'_>, account: &str) -> Result<Box<Book>, Stop<Refusal>> {
+    let book = Book::take_required(rows, account)?;
     if book.head.closed {
         return Err(Stop::Refused(Refusal::Closed {
             account: account.to_owned(),
@@ -261,7 +261,7 @@ fn open_book(rows: &Rows<'_>, account: &str) -> Result<Book, Stop<Refusal>> {
 
 /// Expires what is due, and tells the change behind it.
 fn finish(
-    mut book: Book,
+    mut book: Box<Book>,
     rows: &mut Rows<'_>,
     kind: JournalKind,
     now_us: i64,

@@ -70,7 +70,7 @@ pub fn apply(
     account: &str,
     carried: &Carried<'_>,
 ) -> Result<Applied, Stop<Refusal>> {
-    let Some(mut book) = Book::load(rows)? else {
+    let Some(mut book) = Book::take(rows)? else {
         // Accounts are never removed; one that was read before the decision exists.
         return Ok(Applied::Diverted {
             entity: DEFAULT_ENTITY.to_owned(),
@@ -85,7 +85,7 @@ pub fn apply(
     match &marker {
         Some(marker) if marker.diverted => {
             return Ok(Applied::Diverted {
-                entity: book.head.entity,
+                entity: book.head.entity.clone(),
             });
         }
         Some(marker) if !marker.reserved => {
@@ -129,7 +129,11 @@ pub fn apply(
         home: carried.home.to_owned(),
         ..marker.unwrap_or_default()
     };
-    rows.put(key.to_vec(), rows::encode(&marker));
+    if reserved {
+        rows.put(key.to_vec(), rows::encode(&marker));
+    } else {
+        rows.put_new(key.to_vec(), rows::encode(&marker));
+    }
     book.saw(carried.id);
     book.save(rows);
     if reserved {
@@ -159,7 +163,7 @@ pub fn apply_diverted(
     if load_marker(rows, &key)?.is_some() {
         return Ok(());
     }
-    let mut book = match Book::load(rows)? {
+    let mut book = match Book::take(rows)? {
         Some(book) => book,
         None => {
             let mut book = Book::open(Head {
@@ -276,7 +280,7 @@ fn divert(
     carried: &Carried<'_>,
     key: &[u8],
 ) -> Result<Applied, Stop<Refusal>> {
-    let mut book = Book::require(rows, account)?;
+    let mut book = Book::take_required(rows, account)?;
     let marker = load_marker(rows, key)?;
     let mut postings = Postings::new();
     for posting in marker.iter().flat_map(|marker| &marker.reserved_postings) {

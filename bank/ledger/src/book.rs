@@ -1,9 +1,12 @@
 //! An account while a rule works on it: its head and state, read once, changed
 //! in memory, written back with the journal rows that tell the change.
 
+use std::borrow::Cow;
+
 use lombard_store::{Fault, Rows, Stop};
 
 use crate::limits::EXPIRIES_PER_COMMIT_MAX;
+use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::rows::{self, Head, HoldRow, Journal, JournalKind, PostingRow, State};
 use crate::types::{EntryId, Leg, LegOutcome, day_of};
@@ -16,6 +19,7 @@ pub struct Book {
     pub head: Head,
     /// Where it stands.
     pub state: State,
+    recent: Recent,
     head_changed: bool,
 }
 
@@ -71,15 +75,46 @@ impl Book {
     /// # Errors
     /// A fault of the store; a damaged row.
     pub fn load(rows: &Rows<'_>) -> Result<Option<Self>, Fault> {
+        Ok(Self::look(rows)?.map(Cow::into_owned))
+    }
+
+    /// Looks at the account, as the last change left it if that is at hand.
+    ///
+    /// # Errors
+    /// A fault of the store; a damaged row.
+    pub fn look<'r>(rows: &'r Rows<'_>) -> Result<Option<Cow<'r, Self>>, Fault> {
+        if let Some(book) = rows.kept::<Self>() {
+            return Ok(Some(Cow::Borrowed(book)));
+        }
         let Some(head) = Self::load_head(rows)? else {
             return Ok(None);
         };
         let state = Self::load_state(rows)?;
-        Ok(Some(Self {
+        Ok(Some(Cow::Owned(Self {
             head,
+            recent: Recent::after(&state.newest_entry_id),
             state,
             head_changed: false,
-        }))
+        })))
+    }
+
+    /// Takes the account to change it, and then to [`Self::save`] it.
+    ///
+    /// # Errors
+    /// A fault of the store; a damaged row.
+    pub fn take(rows: &mut Rows<'_>) -> Result<Option<Box<Self>>, Fault> {
+        match rows.take_kept::<Self>() {
+            Some(book) => Ok(Some(book)),
+            None => Ok(Self::load(rows)?.map(Box::new)),
+        }
+    }
+
+    /// As [`Self::take`], refusing where the account does not exist.
+    ///
+    /// # Errors
+    /// [`Refusal::AccountNotFound`].
+    pub fn take_required(rows: &mut Rows<'_>, account: &str) -> Result<Box<Self>, Stop<Refusal>> {
+        Self::take(rows)?.ok_or_else(|| not_found(account))
     }
 
     /// Reads where the account stands.
@@ -109,24 +144,21 @@ impl Book {
     /// # Errors
     /// [`Refusal::AccountNotFound`].
     pub fn require(rows: &Rows<'_>, account: &str) -> Result<Self, Stop<Refusal>> {
-        Self::load(rows)?.ok_or_else(|| {
-            Stop::Refused(Refusal::AccountNotFound {
-                account: account.to_owned(),
-            })
-        })
+        Self::load(rows)?.ok_or_else(|| not_found(account))
     }
 
     /// An account that is being opened.
-    pub fn open(head: Head) -> Self {
+    pub fn open(head: Head) -> Box<Self> {
         let state = State {
             balances: vec![0; head.addresses.len()],
             ..State::default()
         };
-        Self {
+        Box::new(Self {
             head,
             state,
+            recent: Recent::after(&[]),
             head_changed: true,
-        }
+        })
     }
 
     /// The index of an address.
@@ -181,14 +213,15 @@ impl Book {
             .map(|row| row.minimum_minor)
     }
 
-    /// Whether the id is greater than any that was decided or applied here, and so new for certain.
+    /// Whether the id was not decided or applied here, for certain.
     pub fn surely_new(&self, id: EntryId) -> bool {
-        id.0.as_slice() > self.state.newest_entry_id.as_slice()
+        self.recent.surely_new(id)
     }
 
     /// Remembers that the id was decided or applied here.
     pub fn saw(&mut self, id: EntryId) {
-        if self.surely_new(id) {
+        self.recent.saw(id);
+        if id.0.as_slice() > self.state.newest_entry_id.as_slice() {
             self.state.newest_entry_id.clear();
             self.state.newest_entry_id.extend_from_slice(&id.0);
         }
@@ -357,12 +390,13 @@ impl Book {
         Ok(())
     }
 
-    /// Writes the book back.
-    pub fn save(self, rows: &mut Rows<'_>) {
-        if self.head_changed {
+    /// Writes the book back, as the last of all changes: the next function finds it at hand.
+    pub fn save(mut self: Box<Self>, rows: &mut Rows<'_>) {
+        if std::mem::take(&mut self.head_changed) {
             rows.put(rows::HEAD, rows::encode(&self.head));
         }
         rows.put(rows::STATE, rows::encode(&self.state));
+        rows.keep(self);
     }
 
     /// What one posting did, for the answer.
@@ -454,6 +488,12 @@ pub fn posting_outcomes(journal: &Journal) -> Vec<(usize, i64, i64, i64)> {
         .collect();
     outcomes.reverse();
     outcomes
+}
+
+fn not_found(account: &str) -> Stop<Refusal> {
+    Stop::Refused(Refusal::AccountNotFound {
+        account: account.to_owned(),
+    })
 }
 
 fn saturate(value: i128) -> i64 {

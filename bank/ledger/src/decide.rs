@@ -40,7 +40,7 @@ pub fn decide(
     entities: &[(String, String)],
     now_us: i64,
 ) -> Result<Decided, Stop<Refusal>> {
-    let mut book = Book::require(rows, &entry.home)?;
+    let mut book = Book::take_required(rows, &entry.home)?;
     let digest = entry.digest();
     if !book.surely_new(entry.id)
         && let Some(row) = load_entry(rows, entry.id)?
@@ -102,7 +102,7 @@ pub fn decide(
     if let Some((id, row)) = &mut touched {
         hold::booked(rows, &mut book, entry, *id, row, booked_us)?;
     }
-    rows.put(
+    rows.put_new(
         rows::entry_key(entry.id).to_vec(),
         rows::encode(&entry_row(
             entry,
@@ -144,7 +144,7 @@ pub fn refuse(
     message: &str,
     now_us: i64,
 ) -> Result<Option<Decided>, Stop<Refusal>> {
-    let mut book = Book::require(rows, home)?;
+    let mut book = Book::take_required(rows, home)?;
     if let Some(row) = load_entry(rows, id)? {
         return match replay(rows, &book, id, &row, None) {
             Ok(decided) => Ok(Some(decided)),

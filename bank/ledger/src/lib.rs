@@ -16,6 +16,7 @@ pub mod limits;
 pub mod options;
 pub mod parse;
 pub mod reads;
+pub mod recent;
 pub mod refusal;
 pub mod reserve;
 pub mod reversal;

@@ -22,7 +22,7 @@ pub fn reserve(
     legs: &[Leg],
     now_us: i64,
 ) -> Result<(), Stop<Refusal>> {
-    let mut book = Book::require(rows, account)?;
+    let mut book = Book::take_required(rows, account)?;
     let key = rows::marker_key(entry.id);
     match load_marker(rows, &key)? {
         Some(marker) if marker.released => {
@@ -112,7 +112,7 @@ pub fn release(
     id: EntryId,
     now_us: i64,
 ) -> Result<(), Stop<Refusal>> {
-    let mut book = Book::require(rows, account)?;
+    let mut book = Book::take_required(rows, account)?;
     let key = rows::marker_key(id);
     let Some(marker) = load_marker(rows, &key)?.filter(|marker| marker.reserved) else {
         return Ok(());

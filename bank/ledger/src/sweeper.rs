@@ -112,7 +112,7 @@ impl Sweeper {
         let mut last = Position::default();
         for (index, account) in due.iter().enumerate() {
             let swept = self.keyspace.update(account.as_bytes(), |rows| {
-                let mut book = Book::require(rows, account)?;
+                let mut book = Book::take_required(rows, account)?;
                 if book.state.next_expiry_us == 0 || book.state.next_expiry_us > now_us {
                     return Ok::<_, Stop<Refusal>>(book.state.next_expiry_us);
                 }

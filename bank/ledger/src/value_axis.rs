@@ -244,7 +244,9 @@ mod tests {
             shift(&mut rows, address, amount_minor, booked_day, value_day).unwrap();
             for (key, change) in rows.into_changes().rows {
                 match change {
-                    Change::Put(value) | Change::Event(value) => self.0.insert(key, value),
+                    Change::Put(value) | Change::New(value) | Change::Event(value) => {
+                        self.0.insert(key, value)
+                    }
                     Change::Delete => self.0.remove(&key),
                 };
             }

@@ -35,5 +35,5 @@ pub use port::{
     Engine, EngineInfo, EventPage, EventRow, KeyspaceId, LocalEngine, PartitionId, Position,
     Snapshot, Verdict, Version, Wanted,
 };
-pub use rows::{Change, Changes, Direction, Row, RowRange, RowSource, Rows};
+pub use rows::{Change, Changes, Direction, Kept, Row, RowRange, RowSource, Rows};
 pub use store::{Keyspace, Sequenced, Store};

@@ -1,5 +1,6 @@
 //! What a pure function sees of a partition: its rows, and what it changes.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -18,6 +19,9 @@ pub type Row = (Bytes, Bytes);
 pub enum Change {
     /// The row now has this value.
     Put(Bytes),
+    /// The row now has this value, and the function knows that it was not there before.
+    /// To every reader as [`Change::Put`]; an engine is spared the look at what it replaces.
+    New(Bytes),
     /// The row is written for the first and only time, and is announced as an event.
     Event(Bytes),
     /// The row is gone.
@@ -28,7 +32,7 @@ impl Change {
     /// The value that a reader finds after this change.
     pub fn value(&self) -> Option<&Bytes> {
         match self {
-            Self::Put(value) | Self::Event(value) => Some(value),
+            Self::Put(value) | Self::New(value) | Self::Event(value) => Some(value),
             Self::Delete => None,
         }
     }
@@ -280,7 +284,14 @@ pub struct Rows<'a> {
     source: &'a dyn RowSource,
     changes: Changes,
     absent: Cell<u64>,
+    kept: Option<Kept>,
+    /// Whether anyone holds on to what is kept.
+    keeps: bool,
+    changed: bool,
 }
+
+/// What a function kept of a partition for the next one.
+pub type Kept = Box<dyn Any + Send>;
 
 impl<'a> Rows<'a> {
     /// Nothing changed yet over `source`.
@@ -289,7 +300,61 @@ impl<'a> Rows<'a> {
             source,
             changes: Changes::default(),
             absent: Cell::new(0),
+            kept: None,
+            keeps: false,
+            changed: false,
         }
+    }
+
+    /// As [`Rows::new`], for an engine that holds on to what is kept: it gives here what
+    /// was kept of this very version of the partition, and takes it back by
+    /// [`Rows::into_kept`].
+    pub fn with_kept(source: &'a dyn RowSource, kept: Option<Kept>) -> Self {
+        Self {
+            kept,
+            keeps: true,
+            ..Self::new(source)
+        }
+    }
+
+    /// What the last function kept, if it is at hand: what this one would find in the rows.
+    pub fn kept<T: 'static>(&self) -> Option<&T> {
+        self.kept.as_deref().and_then(|kept| kept.downcast_ref())
+    }
+
+    /// As [`Rows::kept`], taken out, to be changed along with the rows and kept again.
+    pub fn take_kept<T: 'static>(&mut self) -> Option<Box<T>> {
+        match self.kept.take()?.downcast() {
+            Ok(kept) => Some(kept),
+            Err(other) => {
+                self.kept = Some(other);
+                None
+            }
+        }
+    }
+
+    /// Keeps a form of the rows, as they are with all changes so far, that is quicker to use
+    /// than the rows: for the next function on this partition, if no commit of another's
+    /// comes between. To be called last, for any later change voids it.
+    ///
+    /// It must follow from the rows alone. Engines may drop it at any time, and some always do:
+    /// who does not find it reads the rows.
+    pub fn keep<T: Send + 'static>(&mut self, kept: Box<T>) {
+        if self.keeps {
+            self.kept = Some(kept);
+        }
+    }
+
+    /// For an engine: what is kept for the version that `committed` changes made, or else for
+    /// the version that was given.
+    pub fn into_kept(self, committed: bool) -> Option<Kept> {
+        self.kept.filter(|_| committed || !self.changed)
+    }
+
+    fn change(&mut self, key: Bytes, change: Change) {
+        self.kept = None;
+        self.changed = true;
+        self.changes.rows.insert(key, change);
     }
 
     /// The version of what lies under this function's changes; zero: the partition does not exist.
@@ -333,21 +398,22 @@ impl<'a> Rows<'a> {
 
     /// Gives the row this value.
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.changes
-            .rows
-            .insert(key.into(), Change::Put(value.into()));
+        self.change(key.into(), Change::Put(value.into()));
+    }
+
+    /// Gives the row its first value: the caller knows that it is not there.
+    pub fn put_new(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.change(key.into(), Change::New(value.into()));
     }
 
     /// Writes the row for the first and only time, and announces it as an event.
     pub fn append(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.changes
-            .rows
-            .insert(key.into(), Change::Event(value.into()));
+        self.change(key.into(), Change::Event(value.into()));
     }
 
     /// Removes the row.
     pub fn delete(&mut self, key: impl Into<Bytes>) {
-        self.changes.rows.insert(key.into(), Change::Delete);
+        self.change(key.into(), Change::Delete);
     }
 
     /// The changes so far, to come back to.
@@ -357,6 +423,8 @@ impl<'a> Rows<'a> {
 
     /// Forgets what was changed since the savepoint.
     pub fn roll_back(&mut self, savepoint: Changes) {
+        self.kept = None;
+        self.changed = true;
         self.changes = savepoint;
     }
 

@@ -18,7 +18,7 @@ use futures::executor::block_on;
 use lombard_store::embedded::{Embedded, EmbeddedOptions};
 use lombard_store::{
     Changes, Direction, Engine, KeyspaceId, LocalEngine, PartitionId, Position, Row, RowRange,
-    StoreError, Verdict, Version,
+    Rows, StoreError, Verdict, Version,
 };
 
 fn options() -> EmbeddedOptions {
@@ -303,4 +303,79 @@ fn partitions_are_listed_in_order_from_memory_and_index() {
         );
     }
     assert_eq!(listed, expected);
+}
+
+#[test]
+fn what_a_function_kept_is_found_by_the_next_one_until_the_rows_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, _) = Embedded::open(folder.path(), EmbeddedOptions::default()).unwrap();
+    let keyspace = block_on(engine.keyspace("k")).unwrap();
+    let id = PartitionId {
+        keyspace,
+        key: Bytes::from_static(b"p"),
+    };
+    let kept = |engine: &Embedded| {
+        let mut found = None;
+        LocalEngine::read(engine, &id, &mut |rows| found = rows.kept::<u32>().copied()).unwrap();
+        found
+    };
+    let update = |engine: &Embedded, run: &mut dyn FnMut(&mut Rows<'_>) -> bool| {
+        LocalEngine::update(engine, &id, &mut |rows| {
+            if run(rows) {
+                Verdict::Commit(rows.take_changes())
+            } else {
+                Verdict::Leave
+            }
+        })
+        .unwrap();
+    };
+    update(&engine, &mut |rows| {
+        rows.put("a", "1");
+        rows.keep(Box::new(1_u32));
+        true
+    });
+    assert_eq!(kept(&engine), Some(1));
+    assert_eq!(kept(&engine), Some(1), "a reader leaves it");
+    // A refusal that changed nothing leaves it; one that did takes what it kept with it.
+    update(&engine, &mut |_| false);
+    assert_eq!(kept(&engine), Some(1));
+    update(&engine, &mut |rows| {
+        rows.put("a", "2");
+        rows.keep(Box::new(2_u32));
+        false
+    });
+    assert_eq!(kept(&engine), None);
+    // A change after it voids it, also a change that is taken back.
+    update(&engine, &mut |rows| {
+        rows.keep(Box::new(3_u32));
+        rows.put("a", "3");
+        true
+    });
+    assert_eq!(kept(&engine), None);
+    update(&engine, &mut |rows| {
+        let before = rows.savepoint();
+        rows.put("a", "4");
+        rows.keep(Box::new(4_u32));
+        rows.roll_back(before);
+        true
+    });
+    assert_eq!(kept(&engine), None);
+    // Taken out to be changed, as another type it stays.
+    update(&engine, &mut |rows| {
+        rows.put("a", "5");
+        rows.keep(Box::new(5_u32));
+        assert!(rows.take_kept::<u64>().is_none());
+        let kept = rows.take_kept::<u32>().unwrap();
+        rows.put("b", "5");
+        rows.keep(kept);
+        true
+    });
+    assert_eq!(kept(&engine), Some(5));
+    // A commit past the functions voids it.
+    let version = block_on(Engine::read(&engine, &id, &[])).unwrap().version;
+    let changes = Changes {
+        rows: [("a".into(), lombard_store::Change::Delete)].into(),
+    };
+    block_on(engine.commit(&id, version, changes)).unwrap();
+    assert_eq!(kept(&engine), None);
 }

@@ -62,15 +62,14 @@ impl Flow {
         let legs = &plan.legs;
         for account in other_accounts(&entry.home, legs) {
             let checked = self.look(account, seen, |rows| {
-                let head = Book::load_head(rows)?.ok_or_else(|| {
+                let book = Book::look(rows)?.ok_or_else(|| {
                     Stop::Refused(Refusal::AccountNotFound {
                         account: account.to_owned(),
                     })
                 })?;
-                let reserves = check_other(&head, account, legs).map_err(Stop::Refused)?;
-                let state = Book::load_state(rows)?;
-                check_range(&head, &state, account, legs).map_err(Stop::Refused)?;
-                Ok((head.entity, reserves))
+                let reserves = check_other(&book.head, account, legs).map_err(Stop::Refused)?;
+                check_range(&book.head, &book.state, account, legs).map_err(Stop::Refused)?;
+                Ok((book.head.entity.clone(), reserves))
             });
             match checked.await? {
                 Ok((entity, reserves)) => {

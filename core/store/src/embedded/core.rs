@@ -110,17 +110,24 @@ impl Core {
         let slot = self.tables.memtable.slot(partition);
         let mut state = slot.state.lock();
         self.load(&slot, &mut state)?;
+        let kept = state.kept.take();
         let view = View::new(&self.tables.stored, &slot, &state);
-        let verdict = run(&mut Rows::new(&view));
+        let mut rows = Rows::with_kept(&view, kept);
+        let verdict = run(&mut rows);
+        let changes = match verdict {
+            Verdict::Commit(changes) if !changes.is_empty() => Some(changes),
+            Verdict::Commit(_) | Verdict::Leave => None,
+        };
+        let kept = rows.into_kept(changes.is_some());
         let seen = view.into_seen();
         self.learn(&slot, &mut state, &seen)?;
-        match verdict {
-            Verdict::Commit(changes) if !changes.is_empty() => {
-                self.sequence(&slot, &mut state, &changes, &seen)
-            }
+        let position = match changes {
+            Some(changes) => self.sequence(&slot, &mut state, &changes, &seen)?,
             // What the function saw came from commits up to the partition's last one.
-            Verdict::Commit(_) | Verdict::Leave => Ok(Position(state.position)),
-        }
+            None => Position(state.position),
+        };
+        state.kept = kept;
+        Ok(position)
     }
 
     /// Commits if the version is still `expected`.
@@ -140,6 +147,7 @@ impl Core {
         if changes.is_empty() {
             return Ok(Some(Position(state.position)));
         }
+        state.kept = None;
         let seen = View::new(&self.tables.stored, &slot, &state).into_seen();
         self.sequence(&slot, &mut state, changes, &seen).map(Some)
     }
@@ -153,9 +161,13 @@ impl Core {
         let slot = self.tables.memtable.slot(partition);
         let mut state = slot.state.lock();
         self.load(&slot, &mut state)?;
+        let kept = state.kept.take();
         let view = View::new(&self.tables.stored, &slot, &state);
-        run(&Rows::new(&view));
+        let rows = Rows::with_kept(&view, kept);
+        run(&rows);
+        let kept = rows.into_kept(false);
         let seen = view.into_seen();
+        state.kept = kept;
         self.learn(&slot, &mut state, &seen)?;
         Ok(Position(state.position))
     }
@@ -248,8 +260,9 @@ impl Core {
                 len: len as u32,
             };
             let deleted = matches!(change, Change::Delete);
-            // An event is written once: there was nothing.
-            let is_new = matches!(change, Change::Event(_)) || known.rules_out(key);
+            // There was nothing: an event is written once.
+            let is_new =
+                matches!(change, Change::Event(_) | Change::New(_)) || known.rules_out(key);
             let copy = self.tables.memtable.forget(known, key);
             bytes += active.put(key, at as u32, place, deleted, || {
                 if is_new {

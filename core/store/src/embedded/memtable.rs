@@ -14,6 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::port::{KeyspaceId, PartitionId};
+use crate::rows::Kept;
 
 use super::key::SmallKey;
 use super::known::Known;
@@ -45,6 +46,8 @@ pub(super) struct SlotState {
     pub(super) frozen: Option<Arc<Frozen>>,
     /// What is known of the index's rows without asking it.
     pub(super) known: Known,
+    /// What the last function kept of the rows, as they are in `version`.
+    pub(super) kept: Option<Kept>,
     /// It stands in its shard's dirty list.
     dirty: bool,
 }

@@ -53,7 +53,7 @@ pub enum RowKind {
 impl RowKind {
     fn of(change: &Change) -> Self {
         match change {
-            Change::Put(_) => Self::Put,
+            Change::Put(_) | Change::New(_) => Self::Put,
             Change::Event(_) => Self::Event,
             Change::Delete => Self::Delete,
         }

@@ -303,7 +303,7 @@ fn events_of(record: &Record, position: Position) -> impl Iterator<Item = EventR
             value: value.clone(),
             position,
         }),
-        Change::Put(_) | Change::Delete => None,
+        Change::Put(_) | Change::New(_) | Change::Delete => None,
     })
 }
 
