@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lsm_tree::compaction::Leveled;
+use lsm_tree::compaction::{CompactionStrategy, MoveDown, PullDown};
 use lsm_tree::config::{
     BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
     PartitioningPolicy, PinningPolicy,
@@ -34,15 +34,11 @@ use crate::rows::{Direction, RowRange};
 use super::memtable::FrozenSlot;
 use super::options::EmbeddedOptions;
 use super::segment::Place;
+use super::tiers;
 
 const VERSION: u8 = 0;
 const ROW: u8 = 1;
 const PLACE_BYTES: usize = 12;
-/// Checkpoints that gather before they are merged into the first level. The first
-/// level holds about as much as so many checkpoints, so a row is rewritten twice there.
-const L0_RUNS: u8 = 8;
-const TABLE_BYTES: u64 = 16 << 20;
-const LEVEL_RATIO: f32 = 8.0;
 /// Open files.
 const FILES_MAX: usize = 200;
 
@@ -136,19 +132,17 @@ impl Index {
     /// Merges what checkpoints wrote, until there is nothing worth merging. It
     /// reads and writes in the background; nobody waits for it.
     pub(super) fn compact(&self) -> Result<u64, StoreError> {
-        let strategy = Arc::new(
-            Leveled::default()
-                .with_l0_threshold(L0_RUNS)
-                .with_table_target_size(TABLE_BYTES)
-                .with_level_ratio_policy(vec![LEVEL_RATIO]),
-        );
         let trees: Vec<Tree> = self.trees.read().values().cloned().collect();
         let mut done = 0;
         for Tree { tree, visible } in trees {
-            loop {
+            while let Some(step) = tiers::next(runs(&tree)) {
+                let strategy: Arc<dyn CompactionStrategy> = match step {
+                    tiers::Step::Merge(from, to) => Arc::new(PullDown(from, to)),
+                    tiers::Step::Move(from, to) => Arc::new(MoveDown(from, to)),
+                };
                 let before = tree.current_version().id();
                 // Whoever reads an older state holds on to its files.
-                tree.compact(strategy.clone(), visible.get())
+                tree.compact(strategy, visible.get())
                     .map_err(|error| failed("merge", &error))?;
                 if tree.current_version().id() == before {
                     break;
@@ -159,10 +153,10 @@ impl Index {
         Ok(done)
     }
 
-    /// Runs of checkpoints that are not merged yet: the most of any keyspace.
-    pub(super) fn unmerged_runs(&self) -> usize {
+    /// Sorted runs that a look-up may have to ask: the most of any keyspace.
+    pub(super) fn runs(&self) -> usize {
         let trees = self.trees.read();
-        let runs = trees.values().map(|tree| tree.tree.l0_run_count());
+        let runs = trees.values().map(|tree| runs(&tree.tree).iter().sum());
         runs.max().unwrap_or(0)
     }
 
@@ -384,6 +378,12 @@ fn encode_entry(into: &mut Vec<u8>, place: Place, inline: Option<&[u8]>) {
         into.push(0);
         into.extend_from_slice(value);
     }
+}
+
+/// Runs in each level.
+fn runs(tree: &AnyTree) -> [usize; tiers::LEVELS] {
+    let version = tree.current_version();
+    std::array::from_fn(|level| version.level(level).map_or(0, |level| level.run_count()))
 }
 
 fn parse_version(value: &[u8]) -> Result<u64, StoreError> {

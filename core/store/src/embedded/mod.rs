@@ -40,6 +40,7 @@ mod rewrite;
 mod segment;
 mod segments;
 mod table;
+mod tiers;
 mod view;
 mod writer;
 

@@ -330,10 +330,7 @@ impl Engine for Embedded {
         more("log_segments", segments.len() as u64);
         more("log_bytes", log_bytes);
         more("index_bytes", core.tables.stored.index.disk_bytes());
-        more(
-            "index_unmerged_runs",
-            core.tables.stored.index.unmerged_runs() as u64,
-        );
+        more("index_runs", core.tables.stored.index.runs() as u64);
         more("memtable_bytes", core.tables.memtable.bytes() as u64);
         more("rows_kept_bytes", core.tables.memtable.kept_bytes() as u64);
         more(
