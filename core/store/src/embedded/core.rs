@@ -264,12 +264,13 @@ impl Core {
             let is_new =
                 matches!(change, Change::Event(_) | Change::New(_)) || known.rules_out(key);
             let copy = self.tables.memtable.forget(known, key);
-            bytes += active.put(key, at as u32, place, deleted, || {
-                if is_new {
-                    return Before::Nothing;
-                }
-                self.before(frozen.as_deref(), key, copy, seen)
-            });
+            bytes += if is_new && !deleted {
+                active.put_new(key, at as u32, place)
+            } else {
+                active.put(key, at as u32, place, deleted, || {
+                    self.before(frozen.as_deref(), key, copy, seen)
+                })
+            };
             known.note(key);
             at += len;
         }

@@ -64,8 +64,15 @@ impl PartialOrd for SmallKey {
 }
 
 impl Ord for SmallKey {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
-        self.as_slice().cmp(other.as_slice())
+        match (&self.0, &other.0) {
+            // Behind the bytes are zeros, so this is the order of the slices; and it is no call.
+            (Repr::Inline(len, bytes), Repr::Inline(other_len, other)) => {
+                bytes.cmp(other).then(len.cmp(other_len))
+            }
+            _ => self.as_slice().cmp(other.as_slice()),
+        }
     }
 }
 

@@ -198,7 +198,7 @@ impl Memtable {
                 }
                 let frozen = Arc::new(Frozen {
                     version: state.version.unwrap_or_default(),
-                    rows: std::mem::take(&mut state.active),
+                    rows: state.active.freeze(),
                 });
                 state.frozen = Some(frozen.clone());
                 drop(state);

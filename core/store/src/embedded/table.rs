@@ -1,6 +1,7 @@
 //! Rows of one partition in memory, by key. Their bytes stay where the log's
 //! records were put together; a row is a place in one of those.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::btree_map::{Entry, Range};
 use std::ops::Bound;
@@ -18,11 +19,16 @@ const RECORD_OVERHEAD_BYTES: usize = 48;
 
 /// Segments of which a table counts dead bytes.
 const DEAD_SEGMENTS: usize = 2;
+/// New rows that gather before they are put in order. To put them there one by one
+/// would wait for memory each time; nobody asks for most of them.
+const FRESH_MAX: usize = 32;
 
 /// Rows that were written since the last checkpoint.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: BTreeMap<SmallKey, Cell>,
+    /// The newest rows, in the order in which they came. They hide those in `rows`.
+    fresh: Vec<(SmallKey, Cell)>,
     /// The records that the rows are pieces of.
     records: Vec<Bytes>,
     /// Segments with rows of this table that were replaced in it, and how many bytes.
@@ -62,6 +68,48 @@ impl Table {
         bytes
     }
 
+    /// Puts a row, of the record that was added last, that is not in the table and was
+    /// not in the index before. The memory that it takes.
+    pub(super) fn put_new(&mut self, key: &[u8], at: u32, place: Place) -> usize {
+        let cell = Cell {
+            record: (self.records.len() as u32).wrapping_sub(1),
+            at,
+            place,
+            deleted: false,
+            before: Before::Nothing,
+        };
+        self.fresh.push((SmallKey::new(key), cell));
+        if self.fresh.len() >= FRESH_MAX {
+            self.settle();
+        }
+        ROW_OVERHEAD_BYTES
+    }
+
+    /// Puts the newest rows in order.
+    fn settle(&mut self) {
+        self.fresh.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (key, mut cell) in std::mem::take(&mut self.fresh) {
+            match self.rows.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(cell);
+                }
+                // Who said that it was new was wrong; the last one counts.
+                Entry::Occupied(mut entry) => {
+                    cell.before = Before::Unknown;
+                    let replaced = entry.insert(cell);
+                    self.has_unknown = true;
+                    self.add_dead(replaced.place);
+                }
+            }
+        }
+    }
+
+    /// The table as a checkpoint takes it: all rows in order.
+    pub(super) fn freeze(&mut self) -> Self {
+        self.settle();
+        std::mem::take(self)
+    }
+
     /// Puts a row of the record that was added last; if it is not in the table yet,
     /// `before` says what it was. The memory that it takes.
     pub(super) fn put(
@@ -81,6 +129,9 @@ impl Table {
             deleted,
             before,
         };
+        if self.fresh.iter().any(|(fresh, _)| fresh.as_slice() == key) {
+            self.settle();
+        }
         match self.rows.entry(SmallKey::new(key)) {
             Entry::Occupied(mut entry) => {
                 let replaced = *entry.get();
@@ -123,7 +174,11 @@ impl Table {
 
     /// What is known of a row.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Cell> {
-        self.rows.get(key)
+        let fresh = self
+            .fresh
+            .iter()
+            .rfind(|(fresh, _)| fresh.as_slice() == key);
+        fresh.map(|(_, cell)| cell).or_else(|| self.rows.get(key))
     }
 
     /// The row's value; none if it was deleted.
@@ -153,14 +208,43 @@ impl Table {
         (cell.place.len as usize).saturating_sub(ROW_HEADER_BYTES + key.len())
     }
 
-    /// All rows, in order.
+    /// All rows of a frozen table, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &Cell)> {
+        debug_assert!(self.fresh.is_empty(), "the table was not frozen");
         self.rows.iter().map(|(key, cell)| (key.as_slice(), cell))
     }
 
-    /// The rows between two keys. The range must not be empty by its bounds.
-    pub(super) fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Range<'_, SmallKey, Cell> {
-        self.rows.range::<[u8], _>((from, to))
+    /// The rows between two keys, from either end. The range must not be empty by its bounds.
+    pub(super) fn range(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        descending: bool,
+    ) -> Between<'_> {
+        let above = |key: &[u8]| match from {
+            Bound::Included(from) => key >= from,
+            Bound::Excluded(from) => key > from,
+            Bound::Unbounded => true,
+        };
+        let below = |key: &[u8]| match to {
+            Bound::Included(to) => key <= to,
+            Bound::Excluded(to) => key < to,
+            Bound::Unbounded => true,
+        };
+        let fresh = self.fresh.iter().filter(|(key, _)| {
+            let key = key.as_slice();
+            above(key) && below(key)
+        });
+        // The last one of those with the same key.
+        let fresh: BTreeMap<&SmallKey, &Cell> = fresh.map(|(key, cell)| (key, cell)).collect();
+        let mut between = Between {
+            fresh,
+            rows: self.rows.range::<[u8], _>((from, to)),
+            row: None,
+            descending,
+        };
+        between.advance();
+        between
     }
 
     /// The greatest key that begins with this byte.
@@ -169,12 +253,129 @@ impl Table {
             .checked_add(1)
             .map_or(Bound::Unbounded, |next| Bound::Excluded([next]));
         let to = to.as_ref().map(|next| next.as_slice());
-        let mut rows = self.range(Bound::Included(&[first]), to);
-        rows.next_back().map(|(key, _)| key.as_slice())
+        let mut rows = self.range(Bound::Included(&[first]), to, true);
+        rows.next().map(|(key, _)| key.as_slice())
     }
 
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.fresh.is_empty()
+    }
+}
+
+/// Rows between two keys, from one end.
+pub(super) struct Between<'a> {
+    fresh: BTreeMap<&'a SmallKey, &'a Cell>,
+    rows: Range<'a, SmallKey, Cell>,
+    /// The next of `rows`.
+    row: Option<(&'a SmallKey, &'a Cell)>,
+    descending: bool,
+}
+
+impl Between<'_> {
+    fn advance(&mut self) {
+        self.row = if self.descending {
+            self.rows.next_back()
+        } else {
+            self.rows.next()
+        };
+    }
+}
+
+impl<'a> Iterator for Between<'a> {
+    type Item = (&'a SmallKey, &'a Cell);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let fresh = if self.descending {
+            self.fresh.last_key_value()
+        } else {
+            self.fresh.first_key_value()
+        };
+        let next = match (self.row, fresh.map(|(key, cell)| (*key, *cell))) {
+            (row, None) => row,
+            (None, fresh) => fresh,
+            (Some(row), Some((key, cell))) => {
+                let fresh_first = match key.cmp(&row.0) {
+                    Ordering::Equal => {
+                        // The newer one hides it.
+                        self.advance();
+                        true
+                    }
+                    order => (order == Ordering::Less) != self.descending,
+                };
+                Some(if fresh_first { (key, cell) } else { row })
+            }
+        }?;
+        if self.fresh.remove(next.0).is_none() {
+            self.advance();
+        }
+        Some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place(number: u32) -> Place {
+        Place {
+            segment: 1,
+            offset: number,
+            len: 1,
+        }
+    }
+
+    fn bounds() -> impl Strategy<Value = (u8, u8)> {
+        (any::<u8>(), any::<u8>()).prop_filter("not empty", |(from, to)| from < to)
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_row_under_a_key_counts_wherever_it_waits(
+            puts in vec((any::<u8>(), any::<bool>(), any::<bool>()), 0..200),
+            ranges in vec(bounds(), 4),
+        ) {
+            let (mut table, mut model) = (Table::default(), BTreeMap::new());
+            table.add_record(Bytes::from_static(b"record"));
+            for (number, (key, is_new, deleted)) in puts.into_iter().enumerate() {
+                let number = u32::try_from(number).unwrap();
+                // Also where the caller errs, and the row is not new.
+                if is_new {
+                    table.put_new(&[key], 0, place(number));
+                } else {
+                    table.put(&[key], 0, place(number), deleted, || Before::Nothing);
+                }
+                model.insert(key, (number, deleted && !is_new));
+                let found = table.get(&[key]).map(|cell| (cell.place.offset, cell.deleted));
+                prop_assert_eq!(found, model.get(&key).copied());
+            }
+            prop_assert_eq!(table.is_empty(), model.is_empty());
+            for (from, to) in ranges {
+                for descending in [false, true] {
+                    let found: Vec<_> = table
+                        .range(Bound::Included(&[from]), Bound::Excluded(&[to]), descending)
+                        .map(|(key, cell)| (key.as_slice()[0], cell.place.offset))
+                        .collect();
+                    let mut expected: Vec<_> = model
+                        .range(from..to)
+                        .map(|(key, (number, _))| (*key, *number))
+                        .collect();
+                    if descending {
+                        expected.reverse();
+                    }
+                    prop_assert_eq!(found, expected);
+                }
+                let greatest = table.greatest(from).map(<[u8]>::to_vec);
+                prop_assert_eq!(greatest, model.contains_key(&from).then(|| vec![from]));
+            }
+            let frozen = table.freeze();
+            prop_assert!(table.is_empty());
+            let all: Vec<_> = frozen.iter().map(|(key, cell)| (key[0], cell.place.offset)).collect();
+            let expected: Vec<_> = model.iter().map(|(key, (number, _))| (*key, *number)).collect();
+            prop_assert_eq!(all, expected);
+        }
     }
 }

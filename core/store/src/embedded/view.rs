@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::cmp::Ordering as Order;
-use std::collections::btree_map;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use super::memtable::{Slot, SlotState};
 use super::record::open_row;
 use super::segment::Place;
 use super::segments::Segments;
-use super::table::{Cell, Table};
+use super::table::{Between, Cell, Table};
 
 /// Where rows are read from, behind memory.
 pub(super) struct Stored {
@@ -253,9 +252,8 @@ impl Seen {
 /// The rows of a range that are in memory, in its direction.
 struct InMemory<'a> {
     table: &'a Table,
-    rows: btree_map::Range<'a, SmallKey, Cell>,
+    rows: Between<'a>,
     next: Option<(&'a SmallKey, &'a Cell)>,
-    descending: bool,
 }
 
 impl<'a> InMemory<'a> {
@@ -264,20 +262,15 @@ impl<'a> InMemory<'a> {
         let to = range.to.as_ref().map(|key| key.as_ref());
         let mut rows = Self {
             table,
-            rows: table.range(from, to),
+            rows: table.range(from, to, range.direction == Direction::Descending),
             next: None,
-            descending: range.direction == Direction::Descending,
         };
         rows.advance();
         rows
     }
 
     fn advance(&mut self) {
-        self.next = if self.descending {
-            self.rows.next_back()
-        } else {
-            self.rows.next()
-        };
+        self.next = self.rows.next();
     }
 
     fn peek(&self) -> Option<&'a [u8]> {
