@@ -108,8 +108,8 @@ fn main() {
         let from = format!("account-{}", number * 7919 % accounts);
         let to = format!("account-{}", (number * 7919 + 1) % accounts);
         let leg = |account: &str, amount_minor| Leg {
-            account: account.to_owned(),
-            address: MAIN_ADDRESS.to_owned(),
+            account: account.into(),
+            address: MAIN_ADDRESS.into(),
             currency: pounds,
             amount_minor,
         };
@@ -117,7 +117,7 @@ fn main() {
         id[8..].copy_from_slice(&(number as u64 + 1).to_be_bytes());
         let entry = Entry {
             id: EntryId(id),
-            home: from.clone(),
+            home: from.as_str().into(),
             legs: vec![leg(&from, -100), leg(&to, 100)],
             value_day: None,
             reference: String::new(),

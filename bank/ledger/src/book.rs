@@ -3,12 +3,13 @@
 
 use std::borrow::Cow;
 
+use buffa::ViewEncode as _;
 use lombard_store::{Fault, Rows, Stop};
 
 use crate::limits::EXPIRIES_PER_COMMIT_MAX;
 use crate::recent::Recent;
 use crate::refusal::Refusal;
-use crate::rows::{self, Head, HoldRow, Journal, JournalKind, PostingRow, State};
+use crate::rows::{self, Head, HoldRow, Journal, JournalKind, JournalView, PostingRowView, State};
 use crate::types::{EntryId, Leg, LegOutcome, day_of};
 use crate::value_axis;
 
@@ -309,34 +310,34 @@ impl Book {
         let booked_day = day_of(booked_us);
         let value_day = note.value_day.unwrap_or(booked_day);
         self.state.number += 1;
-        let journal = Journal {
+        let journal = JournalView {
             number: self.state.number,
             kind: note.kind.into(),
-            entry_id: note.entry.map(|id| id.0.to_vec()).unwrap_or_default(),
-            home: note.home.to_owned(),
+            entry_id: note.entry.as_ref().map_or(&[], |id| id.0.as_slice()),
+            home: note.home,
             postings: postings
                 .iter()
-                .map(|&(index, amount_minor)| PostingRow {
+                .map(|&(index, amount_minor)| PostingRowView {
                     // An account has at most 64 addresses.
                     address: u32::try_from(index).unwrap_or(u32::MAX),
                     amount_minor,
-                    ..PostingRow::default()
+                    ..PostingRowView::default()
                 })
                 .collect(),
-            balances: self.state.balances.clone(),
+            balances: self.state.balances.iter().copied().collect(),
             value_day,
             decided_us: if note.decided_us == booked_us {
                 0
             } else {
                 note.decided_us
             },
-            reference: note.reference.to_owned(),
-            actor: note.actor.to_owned(),
-            hold_id: note.hold.map(|id| id.0.to_vec()).unwrap_or_default(),
-            detail: note.detail.to_owned(),
-            ..Journal::default()
+            reference: note.reference,
+            actor: note.actor,
+            hold_id: note.hold.as_ref().map_or(&[], |id| id.0.as_slice()),
+            detail: note.detail,
+            ..JournalView::default()
         };
-        let (value, link) = rows::chain(&self.state.chain, &journal);
+        let (value, link) = rows::chain(&self.state.chain, journal.encode_to_vec());
         rows.append(rows::journal_key(booked_us).to_vec(), value);
         self.state.chain.clear();
         self.state.chain.extend_from_slice(&link);

@@ -1,12 +1,15 @@
 //! The decision: what an entry does at its home, in the one commit that counts.
 
+use buffa::ViewEncode as _;
 use lombard_store::{Fault, Rows, Stop, StoreError};
 
 use crate::book::{Book, Note, Postings, posting_outcomes};
 use crate::hold;
 use crate::refusal::Refusal;
 use crate::reversal;
-use crate::rows::{self, Decision, EntryLeg, EntryRow, HoldRow, Journal, JournalKind};
+use crate::rows::{
+    self, Decision, EntryLeg, EntryLegView, EntryRow, EntryRowView, HoldRow, Journal, JournalKind,
+};
 use crate::types::{Entry, EntryId, HoldStep, Leg, LegOutcome};
 
 /// What home decided: the first answer, or the first answer again.
@@ -49,7 +52,7 @@ pub fn decide(
     }
     if book.head.closed {
         return Err(Stop::Refused(Refusal::Closed {
-            account: entry.home.clone(),
+            account: entry.home.to_string(),
         }));
     }
     book.expire_holds(rows, now_us)?;
@@ -104,14 +107,14 @@ pub fn decide(
     }
     rows.put_new(
         rows::entry_key(entry.id).to_vec(),
-        rows::encode(&entry_row(
+        entry_row(
             entry,
             &effective,
             &digest,
             booked_us,
             value_day,
             touched.as_ref(),
-        )),
+        ),
     );
     book.saw(entry.id);
     let outcomes = moved
@@ -260,8 +263,8 @@ pub fn leg_of(row: &EntryLeg) -> Result<Leg, Fault> {
         )))
     })?;
     Ok(Leg {
-        account: row.account.clone(),
-        address: row.address.clone(),
+        account: row.account.as_str().into(),
+        address: row.address.as_str().into(),
         currency,
         amount_minor: row.amount_minor,
     })
@@ -310,7 +313,7 @@ fn check_balanced(
 /// A plain leg is refused where its direction is frozen. Money that was held
 /// before the freeze may still be captured and released: it was set aside.
 fn check_frozen(book: &Book, entry: &Entry, legs: &[Leg]) -> Result<(), Refusal> {
-    let account = || entry.home.clone();
+    let account = || entry.home.to_string();
     match &entry.hold {
         Some(HoldStep::Release { .. }) => return Ok(()),
         Some(HoldStep::Place { .. }) if !book.head.debits_frozen => return Ok(()),
@@ -390,31 +393,34 @@ fn entry_row(
     booked_us: i64,
     value_day: i32,
     hold: Option<&(EntryId, HoldRow)>,
-) -> EntryRow {
-    EntryRow {
+) -> Vec<u8> {
+    let row = EntryRowView {
         decision: Decision::Accepted.into(),
-        digest: digest.to_vec(),
+        digest,
         booked_us,
         legs: legs
             .iter()
-            .map(|leg| EntryLeg {
-                account: leg.account.clone(),
-                address: leg.address.clone(),
-                currency: leg.currency.code().to_owned(),
+            .map(|leg| EntryLegView {
+                account: &leg.account,
+                address: &leg.address,
+                currency: leg.currency.code(),
                 amount_minor: leg.amount_minor,
-                ..EntryLeg::default()
+                ..EntryLegView::default()
             })
             .collect(),
         value_day,
-        reference: entry.reference.clone(),
-        metadata: entry.metadata.clone().into_iter().collect(),
-        actor: entry.actor.clone(),
+        reference: &entry.reference,
+        metadata: entry
+            .metadata
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect(),
+        actor: &entry.actor,
         reverses: entry
             .reverses
             .as_ref()
-            .map(|reverses| reverses.entry.0.to_vec())
-            .unwrap_or_default(),
-        hold_id: hold.map(|(id, _)| id.0.to_vec()).unwrap_or_default(),
+            .map_or(&[], |reverses| reverses.entry.0.as_slice()),
+        hold_id: hold.map_or(&[], |(id, _)| id.0.as_slice()),
         up_to_available: entry.up_to_available,
         asked_minor: if entry.up_to_available {
             entry
@@ -426,6 +432,7 @@ fn entry_row(
         } else {
             0
         },
-        ..EntryRow::default()
-    }
+        ..EntryRowView::default()
+    };
+    row.encode_to_vec()
 }

@@ -7,6 +7,7 @@
 mod plan;
 
 use lombard_store::{Keyspace, Position, Rows, Sequenced, Stop, StoreError};
+use smol_str::SmolStr;
 
 use self::plan::Plan;
 use crate::apply::{self, Applied, Carried};
@@ -23,7 +24,7 @@ pub struct Posted {
     /// The entry.
     pub id: EntryId,
     /// Who decided.
-    pub home: String,
+    pub home: SmolStr,
     /// When home decided.
     pub booked_us: i64,
     /// From which day the money counts.
@@ -439,8 +440,8 @@ impl Flow {
         Ok(own
             .map(|leg| LegOutcome {
                 leg: Leg {
-                    account: suspense.clone(),
-                    address: SUSPENSE_ADDRESS.to_owned(),
+                    account: suspense.as_str().into(),
+                    address: SUSPENSE_ADDRESS.into(),
                     ..leg.clone()
                 },
                 before_minor: 0,

@@ -31,8 +31,8 @@ pub fn legs(rows: &Rows<'_>, book: &Book, entry: &Entry) -> Result<Vec<Leg>, Sto
     let currency = lombard_money::Currency::parse(&held.1)
         .map_err(|error| Fault::Store(StoreError::Damaged(format!("hold {id}: {error}"))))?;
     let leg = |account: &str, address: &str, amount_minor: i64| Leg {
-        account: account.to_owned(),
-        address: address.to_owned(),
+        account: account.into(),
+        address: address.into(),
         currency,
         amount_minor,
     };

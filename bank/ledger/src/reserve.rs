@@ -90,7 +90,7 @@ pub fn reserve(
     let marker = MarkerRow {
         booked_us,
         reserved: true,
-        home: entry.home.clone(),
+        home: entry.home.to_string(),
         digest: digest.to_vec(),
         reserved_postings,
         reserved_us: booked_us,

@@ -48,7 +48,7 @@ pub fn mirrored(rows: &Rows<'_>, home: &str, entry: EntryId) -> Result<Vec<Leg>,
             .iter_mut()
             .filter(|leg| leg.account == home && leg.address == *held_at)
         {
-            leg.address.clone_from(address);
+            leg.address = address.as_str().into();
         }
         legs = netted(legs);
         if legs.is_empty() {
@@ -63,8 +63,8 @@ pub fn mirrored(rows: &Rows<'_>, home: &str, entry: EntryId) -> Result<Vec<Leg>,
     for leg in &mut legs {
         leg.amount_minor = leg.amount_minor.checked_neg().ok_or_else(|| {
             Stop::Refused(Refusal::Overflow {
-                account: leg.account.clone(),
-                address: leg.address.clone(),
+                account: leg.account.to_string(),
+                address: leg.address.to_string(),
             })
         })?;
     }

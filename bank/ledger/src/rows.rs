@@ -16,6 +16,9 @@
 
 use buffa::Message;
 use bytes::Bytes;
+pub use lombard_contracts::bank::ledger::rows::v1::__buffa::view::{
+    EntryLegView, EntryRowView, JournalView, PostingRowView,
+};
 pub use lombard_contracts::bank::ledger::rows::v1::{
     AddressRow, Decision, EntryLeg, EntryRow, Head, HoldRow, Journal, JournalKind, MarkerRow,
     PostingRow, ShiftRow, State,
@@ -136,8 +139,7 @@ pub fn encode<M: Message>(row: &M) -> Vec<u8> {
 }
 
 /// The value of a journal row, chained to the one before it; also the new link.
-pub fn chain(before: &[u8], journal: &Journal) -> (Vec<u8>, [u8; CHAIN_BYTES]) {
-    let mut value = journal.encode_to_vec();
+pub fn chain(before: &[u8], mut value: Vec<u8>) -> (Vec<u8>, [u8; CHAIN_BYTES]) {
     let link = link(before, &value);
     value.reserve_exact(CHAIN_FIELD_BYTES);
     value.extend_from_slice(&CHAIN_TAG);
@@ -161,16 +163,18 @@ pub fn split_chain(value: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use buffa::ViewEncode as _;
+
     use super::*;
 
     #[test]
     fn a_chained_row_is_a_journal_row_with_its_link() {
-        let journal = Journal {
+        let journal = JournalView {
             number: 7,
-            reference: "rent".to_owned(),
-            ..Journal::default()
+            reference: "rent",
+            ..JournalView::default()
         };
-        let (value, link) = chain(&[1; 32], &journal);
+        let (value, link) = chain(&[1; 32], journal.encode_to_vec());
         let read: Journal = decode("journal", b"j", &value).unwrap();
         assert_eq!((read.number, read.chain.as_slice()), (7, link.as_slice()));
         let (body, stored) = split_chain(&value).unwrap();

@@ -5,6 +5,7 @@ use std::fmt;
 
 use lombard_money::Currency;
 use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
 
 /// Where money goes unless a leg says otherwise.
 pub const MAIN_ADDRESS: &str = "customer/main";
@@ -81,9 +82,9 @@ impl fmt::Debug for EntryId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leg {
     /// The account's id.
-    pub account: String,
+    pub account: SmolStr,
     /// "namespace/name".
-    pub address: String,
+    pub address: SmolStr,
     /// The address's currency.
     pub currency: Currency,
     /// Positive raises the balance, negative lowers it; never zero.
@@ -133,7 +134,7 @@ pub struct Entry {
     /// Chosen by the client.
     pub id: EntryId,
     /// The account that decides; a function of the content alone.
-    pub home: String,
+    pub home: SmolStr,
     /// The movements. Empty for captures and releases (their legs follow from
     /// the hold) and for reversals (from the entry that is reversed).
     pub legs: Vec<Leg>,

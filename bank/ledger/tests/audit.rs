@@ -117,7 +117,7 @@ impl Copy {
         for (_, value) in rows.iter_mut().filter(|(key, _)| key[0] == b'j') {
             let mut journal = Journal::decode_from_slice(value).unwrap();
             journal.chain.clear();
-            let (chained, link) = rows::chain(&chain, &journal);
+            let (chained, link) = rows::chain(&chain, rows::encode(&journal));
             *value = chained;
             chain = link.to_vec();
         }

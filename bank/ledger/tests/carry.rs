@@ -19,14 +19,14 @@ use lombard_money::Currency;
 /// Decides an entry at home and does nothing more, as if the process had died there.
 async fn decide_only(bank: &Bank, number: u64, from: &str, to: &str, amount_minor: i64) {
     let leg = |account: &str, amount_minor| types::Leg {
-        account: account.to_owned(),
-        address: "customer/main".to_owned(),
+        account: account.into(),
+        address: "customer/main".into(),
         currency: Currency::parse("GBP").unwrap(),
         amount_minor,
     };
     let entry = types::Entry {
         id: EntryId::parse(&id(MONDAY_US, number)).unwrap(),
-        home: from.to_owned(),
+        home: from.into(),
         legs: vec![leg(from, -amount_minor), leg(to, amount_minor)],
         value_day: None,
         reference: String::new(),

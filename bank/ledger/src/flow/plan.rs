@@ -106,7 +106,7 @@ fn check_other(head: &Head, account: &str, legs: &[Leg]) -> Result<bool, Refusal
         let index = address_index(head, &leg.address, leg.currency.code()).ok_or_else(|| {
             Refusal::AddressNotFound {
                 account: account.to_owned(),
-                address: leg.address.clone(),
+                address: leg.address.to_string(),
                 currency: leg.currency.code().to_owned(),
             }
         })?;
@@ -139,7 +139,7 @@ fn check_range(head: &Head, state: &State, account: &str, legs: &[Leg]) -> Resul
         let Some(after) = before.checked_add(leg.amount_minor) else {
             return Err(Refusal::Overflow {
                 account: account.to_owned(),
-                address: leg.address.clone(),
+                address: leg.address.to_string(),
             });
         };
         moved.push((index, after));

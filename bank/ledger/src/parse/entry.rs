@@ -29,7 +29,7 @@ pub fn entry(view: &EntryView<'_>, bounds: &Bounds) -> Result<Entry, Refusal> {
         ));
     }
     // Legs that sum to zero and none of which is zero have a negative one.
-    let home = Entry::home_of(&legs).unwrap_or_default().to_owned();
+    let home = Entry::home_of(&legs).unwrap_or_default().into();
     Ok(Entry {
         id,
         home,
@@ -59,7 +59,7 @@ pub fn reversal(view: &ReverseEntryRequestView<'_>, bounds: &Bounds) -> Result<E
     }
     Ok(Entry {
         id,
-        home: text::account_id(view.home)?.to_owned(),
+        home: text::account_id(view.home)?.into(),
         legs: Vec::new(),
         value_day: text::value_date(view.value_date)?,
         reference: text::reference(view.reference)?.to_owned(),
@@ -108,8 +108,8 @@ fn leg(place: usize, view: &LegView<'_>) -> Result<Leg, Refusal> {
         amount => amount,
     };
     Ok(Leg {
-        account: text::account_id(view.account)?.to_owned(),
-        address: text::address(view.address)?.to_owned(),
+        account: text::account_id(view.account)?.into(),
+        address: text::address(view.address)?.into(),
         currency: text::currency(view.currency)?,
         amount_minor,
     })

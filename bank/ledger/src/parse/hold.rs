@@ -38,14 +38,14 @@ pub fn place(view: &PlaceHoldRequestView<'_>, bounds: &Bounds) -> Result<Entry, 
         ));
     }
     let leg = |address: &str, amount_minor: i64| Leg {
-        account: account.to_owned(),
-        address: address.to_owned(),
+        account: account.into(),
+        address: address.into(),
         currency,
         amount_minor,
     };
     Ok(Entry {
         id,
-        home: account.to_owned(),
+        home: account.into(),
         legs: vec![leg(address, -amount_minor), leg(held_address, amount_minor)],
         value_day: None,
         reference: text::reference(view.reference)?.to_owned(),
@@ -106,7 +106,7 @@ fn on_hold(
 ) -> Result<Entry, Refusal> {
     Ok(Entry {
         id: text::new_id(id, bounds)?,
-        home: text::account_id(account)?.to_owned(),
+        home: text::account_id(account)?.into(),
         legs: Vec::new(),
         value_day: None,
         reference: String::new(),

@@ -202,8 +202,8 @@ fn leg_result(outcome: &LegOutcome) -> LegResult {
 
 fn leg(leg: &Leg) -> LegMessage {
     LegMessage {
-        account: leg.account.clone(),
-        address: leg.address.clone(),
+        account: leg.account.to_string(),
+        address: leg.address.to_string(),
         currency: leg.currency.code().to_owned(),
         amount_minor: leg.amount_minor,
         ..LegMessage::default()
