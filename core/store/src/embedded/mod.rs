@@ -39,6 +39,7 @@ mod recover;
 mod rewrite;
 mod segment;
 mod segments;
+mod sorted;
 mod table;
 mod tiers;
 mod view;

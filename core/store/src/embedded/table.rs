@@ -3,7 +3,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::collections::btree_map::{Entry, Range};
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use bytes::Bytes;
 use super::key::SmallKey;
 use super::record::ROW_HEADER_BYTES;
 use super::segment::Place;
+use super::sorted::{Range, Sorted};
 
 /// Memory that a row takes beside its bytes in the log: its part of the tree.
 const ROW_OVERHEAD_BYTES: usize = 88;
@@ -22,12 +22,16 @@ const DEAD_SEGMENTS: usize = 2;
 /// New rows that gather before they are put in order. To put them there one by one
 /// would wait for memory each time; nobody asks for most of them.
 const FRESH_MAX: usize = 32;
+/// Rows that were replaced lately and will be again: found without a search.
+const HOT_MAX: usize = 4;
 
 /// Rows that were written since the last checkpoint.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    rows: BTreeMap<SmallKey, Cell>,
-    /// The newest rows, in the order in which they came. They hide those in `rows`.
+    rows: Sorted<Cell>,
+    /// Rows that are replaced all the time. They hide those in `rows`, if there are any.
+    hot: Vec<(SmallKey, Cell)>,
+    /// New rows, in the order in which they came. They hide all others.
     fresh: Vec<(SmallKey, Cell)>,
     /// The records that the rows are pieces of.
     records: Vec<Bytes>,
@@ -85,28 +89,28 @@ impl Table {
         ROW_OVERHEAD_BYTES
     }
 
-    /// Puts the newest rows in order.
+    /// Puts new rows in order.
     fn settle(&mut self) {
-        self.fresh.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (key, mut cell) in std::mem::take(&mut self.fresh) {
-            match self.rows.entry(key) {
-                Entry::Vacant(entry) => {
-                    entry.insert(cell);
-                }
-                // Who said that it was new was wrong; the last one counts.
-                Entry::Occupied(mut entry) => {
-                    cell.before = Before::Unknown;
-                    let replaced = entry.insert(cell);
-                    self.has_unknown = true;
-                    self.add_dead(replaced.place);
-                }
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (key, cell) in fresh.drain(..) {
+            // Who said that a row was new may have been wrong; the last one counts.
+            if let Some(hot) = self.hot.iter_mut().find(|(hot, _)| *hot == key) {
+                hot.1 = cell;
+            } else {
+                self.rows.insert(key, cell);
             }
         }
+        // Its memory is used again.
+        self.fresh = fresh;
     }
 
     /// The table as a checkpoint takes it: all rows in order.
     pub(super) fn freeze(&mut self) -> Self {
         self.settle();
+        for (key, cell) in std::mem::take(&mut self.hot) {
+            self.rows.insert(key, cell);
+        }
         std::mem::take(self)
     }
 
@@ -132,23 +136,32 @@ impl Table {
         if self.fresh.iter().any(|(fresh, _)| fresh.as_slice() == key) {
             self.settle();
         }
-        match self.rows.entry(SmallKey::new(key)) {
-            Entry::Occupied(mut entry) => {
-                let replaced = *entry.get();
-                entry.insert(cell(match replaced.before {
-                    Before::Unknown => Before::Unknown,
-                    Before::Nothing | Before::Something => Before::Something,
-                }));
-                self.add_dead(replaced.place);
-                0
-            }
-            Entry::Vacant(entry) => {
-                let before = before();
-                self.has_unknown |= before == Before::Unknown;
-                entry.insert(cell(before));
-                ROW_OVERHEAD_BYTES
-            }
+        let replaced = |found: &mut Cell| {
+            let before = match found.before {
+                Before::Unknown => Before::Unknown,
+                Before::Nothing | Before::Something => Before::Something,
+            };
+            std::mem::replace(found, cell(before))
+        };
+        let hot = self.hot.iter_mut().find(|(hot, _)| hot.as_slice() == key);
+        if let Some((_, found)) = hot {
+            let place = replaced(found).place;
+            self.add_dead(place);
+            return 0;
         }
+        let Some(found) = self.rows.get_mut(key) else {
+            let before = before();
+            self.has_unknown |= before == Before::Unknown;
+            self.rows.insert(SmallKey::new(key), cell(before));
+            return ROW_OVERHEAD_BYTES;
+        };
+        let place = replaced(found).place;
+        if self.hot.len() < HOT_MAX {
+            let cell = *found;
+            self.hot.push((SmallKey::new(key), cell));
+        }
+        self.add_dead(place);
+        0
     }
 
     /// A guess for rewriting: where there is no room to count, less is counted.
@@ -174,11 +187,11 @@ impl Table {
 
     /// What is known of a row.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Cell> {
-        let fresh = self
-            .fresh
-            .iter()
-            .rfind(|(fresh, _)| fresh.as_slice() == key);
-        fresh.map(|(_, cell)| cell).or_else(|| self.rows.get(key))
+        let mut newest_first = self.fresh.iter().rev().chain(&self.hot);
+        match newest_first.find(|(newer, _)| newer.as_slice() == key) {
+            Some((_, cell)) => Some(cell),
+            None => self.rows.get(key),
+        }
     }
 
     /// The row's value; none if it was deleted.
@@ -210,7 +223,10 @@ impl Table {
 
     /// All rows of a frozen table, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &Cell)> {
-        debug_assert!(self.fresh.is_empty(), "the table was not frozen");
+        debug_assert!(
+            self.fresh.is_empty() && self.hot.is_empty(),
+            "the table was not frozen"
+        );
         self.rows.iter().map(|(key, cell)| (key.as_slice(), cell))
     }
 
@@ -231,15 +247,15 @@ impl Table {
             Bound::Excluded(to) => key < to,
             Bound::Unbounded => true,
         };
-        let fresh = self.fresh.iter().filter(|(key, _)| {
+        let newer = self.hot.iter().chain(&self.fresh).filter(|(key, _)| {
             let key = key.as_slice();
             above(key) && below(key)
         });
         // The last one of those with the same key.
-        let fresh: BTreeMap<&SmallKey, &Cell> = fresh.map(|(key, cell)| (key, cell)).collect();
+        let newer: BTreeMap<&SmallKey, &Cell> = newer.map(|(key, cell)| (key, cell)).collect();
         let mut between = Between {
-            fresh,
-            rows: self.rows.range::<[u8], _>((from, to)),
+            newer,
+            rows: self.rows.range(from, to),
             row: None,
             descending,
         };
@@ -265,8 +281,8 @@ impl Table {
 
 /// Rows between two keys, from one end.
 pub(super) struct Between<'a> {
-    fresh: BTreeMap<&'a SmallKey, &'a Cell>,
-    rows: Range<'a, SmallKey, Cell>,
+    newer: BTreeMap<&'a SmallKey, &'a Cell>,
+    rows: Range<'a, Cell>,
     /// The next of `rows`.
     row: Option<(&'a SmallKey, &'a Cell)>,
     descending: bool,
@@ -286,16 +302,16 @@ impl<'a> Iterator for Between<'a> {
     type Item = (&'a SmallKey, &'a Cell);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let fresh = if self.descending {
-            self.fresh.last_key_value()
+        let newer = if self.descending {
+            self.newer.last_key_value()
         } else {
-            self.fresh.first_key_value()
+            self.newer.first_key_value()
         };
-        let next = match (self.row, fresh.map(|(key, cell)| (*key, *cell))) {
+        let next = match (self.row, newer.map(|(key, cell)| (*key, *cell))) {
             (row, None) => row,
-            (None, fresh) => fresh,
+            (None, newer) => newer,
             (Some(row), Some((key, cell))) => {
-                let fresh_first = match key.cmp(&row.0) {
+                let newer_first = match key.cmp(&row.0) {
                     Ordering::Equal => {
                         // The newer one hides it.
                         self.advance();
@@ -303,10 +319,10 @@ impl<'a> Iterator for Between<'a> {
                     }
                     order => (order == Ordering::Less) != self.descending,
                 };
-                Some(if fresh_first { (key, cell) } else { row })
+                Some(if newer_first { (key, cell) } else { row })
             }
         }?;
-        if self.fresh.remove(next.0).is_none() {
+        if self.newer.remove(next.0).is_none() {
             self.advance();
         }
         Some(next)
