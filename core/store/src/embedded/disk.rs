@@ -5,8 +5,9 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Disks are written in blocks of this size, or of a part of it.
 pub(super) const BLOCK_BYTES: usize = 4096;
@@ -70,6 +71,14 @@ pub trait DiskFile: Send + Sync + 'static {
     /// # Errors
     /// The disk's.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// As [`DiskFile::write_at`], for whole blocks, from memory that begins where a block
+    /// of memory does: past the page cache, where the file system can do that.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn write_blocks_at(&self, blocks: &[u8], offset: u64) -> io::Result<usize> {
+        self.write_at(blocks, offset)
+    }
     /// Reads some bytes from there; zero at the end.
     ///
     /// # Errors
@@ -94,13 +103,33 @@ fn fill_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
 }
 
 /// Writes all of it, however many calls that takes.
-pub(super) fn write_all_at(
+pub(super) fn write_all_at(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+    write_all(bytes, offset, |bytes, offset| file.write_at(bytes, offset))
+}
+
+/// As [`write_all_at`], for whole blocks.
+pub(super) fn write_blocks_all_at(
     file: &dyn DiskFile,
+    blocks: &[u8],
+    offset: u64,
+) -> io::Result<()> {
+    write_all(blocks, offset, |rest, offset| {
+        // A part of a block cannot be gone on behind in this way.
+        if rest.len().is_multiple_of(BLOCK_BYTES) {
+            file.write_blocks_at(rest, offset)
+        } else {
+            file.write_at(rest, offset)
+        }
+    })
+}
+
+fn write_all(
     mut bytes: &[u8],
     mut offset: u64,
+    write: impl Fn(&[u8], u64) -> io::Result<usize>,
 ) -> io::Result<()> {
     while !bytes.is_empty() {
-        match file.write_at(bytes, offset) {
+        match write(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
                 bytes = bytes.get(count..).unwrap_or_default();
@@ -139,7 +168,34 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
-struct RealFile(fs::File);
+struct RealFile {
+    file: fs::File,
+    path: PathBuf,
+    /// The same file past the page cache, opened when it is first written that way.
+    direct: OnceLock<Option<fs::File>>,
+    /// The file system does not take such writes.
+    direct_refused: AtomicBool,
+}
+
+impl RealFile {
+    fn new(file: fs::File, path: &Path) -> Self {
+        Self {
+            file,
+            path: path.to_path_buf(),
+            direct: OnceLock::new(),
+            direct_refused: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Opens a file to be written past the page cache. None: its file system cannot do that.
+fn open_direct(path: &Path) -> Option<fs::File> {
+    fs::File::options()
+        .write(true)
+        .custom_flags(rustix::fs::OFlags::DIRECT.bits() as i32)
+        .open(path)
+        .ok()
+}
 
 impl fmt::Debug for dyn DiskFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,12 +211,12 @@ impl Disk for RealDisk {
             .create(true)
             .truncate(true)
             .open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile::new(file, path)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = fs::File::options().read(true).write(true).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        Ok(Arc::new(RealFile::new(file, path)))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -184,14 +240,10 @@ impl Disk for RealDisk {
     fn fill_zeros(&self, path: &Path, from: u64, to: u64) -> io::Result<()> {
         // Past the page cache: that takes a twentieth of the processor's time, and
         // leaves the disk to the log's own writes more often (see README.md).
-        let direct = fs::File::options()
-            .write(true)
-            .custom_flags(rustix::fs::OFlags::DIRECT.bits() as i32)
-            .open(path);
         let blocks = BLOCK_BYTES as u64;
-        let (true, Ok(direct)) = (
+        let (true, Some(direct)) = (
             from.is_multiple_of(blocks) && to.is_multiple_of(blocks),
-            direct,
+            open_direct(path),
         ) else {
             return fill_zeros(&*self.open(path)?, from, to);
         };
@@ -201,7 +253,6 @@ impl Disk for RealDisk {
         let zeros = zeros
             .get(aligned..aligned + ZEROS_BYTES)
             .unwrap_or_default();
-        let direct = RealFile(direct);
         let mut at = from;
         while at < to {
             let count = (to - at).min(ZEROS_BYTES as u64) as usize;
@@ -226,18 +277,33 @@ impl Disk for RealDisk {
 
 impl DiskFile for RealFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
+        self.file.write_at(bytes, offset)
+    }
+
+    fn write_blocks_at(&self, blocks: &[u8], offset: u64) -> io::Result<usize> {
+        let direct = self.direct.get_or_init(|| open_direct(&self.path));
+        if let Some(direct) = direct
+            && !self.direct_refused.load(Ordering::Relaxed)
+        {
+            match direct.write_at(blocks, offset) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    self.direct_refused.store(true, Ordering::Relaxed);
+                }
+                done => return done,
+            }
+        }
+        self.file.write_at(blocks, offset)
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(into, offset)
+        self.file.read_at(into, offset)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }

@@ -15,6 +15,7 @@
 //! its room already, and a full disk is noticed before anything is sequenced.
 
 mod backup;
+mod blocks;
 mod catalog;
 mod checkpoint;
 mod clock;

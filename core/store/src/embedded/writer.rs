@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use crate::error::StoreError;
 
+use super::blocks::BlockWriter;
 use super::clock;
-use super::disk::{BLOCK_BYTES, is_full, write_all_at};
+use super::disk::is_full;
 use super::log::{Frame, Log};
 use super::segment::{Segment, SegmentHeader};
 
 /// Pause before a full disk is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// A frame buffer larger than this is given back after use.
-const FRAME_BUFFER_KEPT_BYTES: usize = 4 << 20;
 
 /// Starts a thread of the engine.
 ///
@@ -52,18 +51,15 @@ impl Drop for Watch<'_> {
 /// Writes frames until the log is closed or fails.
 pub(super) fn write_frames(log: &Arc<Log>) {
     let _watch = Watch(log, "the log's writer");
-    let mut buffer = Vec::new();
+    let mut blocks = BlockWriter::new();
     while let Some(frames) = log.take() {
         for frame in frames {
             let (end, bytes) = (frame.end, frame.bytes);
-            if let Err(error) = write_frame(log, frame, &mut buffer) {
+            if let Err(error) = write_frame(log, frame, &mut blocks) {
                 log.fail(&error);
                 return;
             }
             log.written(end, bytes);
-        }
-        if buffer.capacity() > FRAME_BUFFER_KEPT_BYTES {
-            buffer = Vec::new();
         }
     }
     // Closed, and everything that was sequenced is durable; what is asked for beyond never will be.
@@ -71,30 +67,29 @@ pub(super) fn write_frames(log: &Arc<Log>) {
         .end(StoreError::Closed("the store is closed".into()));
 }
 
-fn write_frame(log: &Log, frame: Frame, buffer: &mut Vec<u8>) -> Result<(), String> {
+fn write_frame(log: &Log, frame: Frame, blocks: &mut BlockWriter) -> Result<(), String> {
     let started = clock::now();
-    buffer.clear();
-    for record in &frame.records {
-        buffer.extend_from_slice(record);
-    }
-    let frame_bytes = buffer.len() as u64;
-    // Up to the end of the disk's block, which holds zeros: a block that is written
-    // as a whole need not be read first.
-    let end = frame.start as usize + buffer.len();
-    let padded = end
-        .next_multiple_of(BLOCK_BYTES)
-        .min(frame.segment.span as usize);
-    buffer.resize(padded.max(end) - frame.start as usize, 0);
-    let count = frame.records.len() as u64;
     let segment = frame.segment;
-    drop(frame.records);
-    loop {
-        match write_all_at(&*segment.file, buffer, u64::from(frame.start)) {
-            Ok(()) => break,
-            Err(error) if is_full(&error) => wait_for_space(log, &segment, &error)?,
-            Err(error) => return Err(failed(&segment, "write", &error)),
+    let count = frame.records.len() as u64;
+    let frame_bytes = frame.records.iter().map(|record| record.len() as u64).sum();
+    let start = u64::from(frame.start);
+    blocks
+        .begin(&*segment.file, segment.number, start)
+        .map_err(|error| failed(&segment, "read", &error))?;
+    for record in &frame.records {
+        let mut rest: &[u8] = record;
+        loop {
+            rest = &rest[blocks.push(rest)..];
+            if rest.is_empty() {
+                break;
+            }
+            write_blocks(log, &segment, blocks)?;
+            blocks.next();
         }
     }
+    drop(frame.records);
+    write_blocks(log, &segment, blocks)?;
+    blocks.end(segment.number);
     // After a failed sync the system may have dropped what it could not write and
     // say "done" the next time: it must never be asked again.
     segment
@@ -112,6 +107,18 @@ fn write_frame(log: &Log, frame: Frame, buffer: &mut Vec<u8>) -> Result<(), Stri
         .longest_flush_us
         .fetch_max(took_us, Ordering::Relaxed);
     Ok(())
+}
+
+/// Up to the end of the disk's block, which holds zeros: a block that is written as a
+/// whole need not be read first.
+fn write_blocks(log: &Log, segment: &Segment, blocks: &mut BlockWriter) -> Result<(), String> {
+    loop {
+        match blocks.write(&*segment.file) {
+            Ok(()) => return Ok(()),
+            Err(error) if is_full(&error) => wait_for_space(log, segment, &error)?,
+            Err(error) => return Err(failed(segment, "write", &error)),
+        }
+    }
 }
 
 /// The segment's blocks were written before, so this happens only where a disk
