@@ -19,14 +19,15 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
 }
 
 /// Builds the documentation; a broken link or another warning of rustdoc fails it.
-/// The release profile shares the dependencies' metadata with `cargo clippy --release`.
+/// The profile is that of clippy, with which it shares the dependencies' metadata.
 ///
 /// # Errors
 /// Cargo cannot be started.
 pub fn build(open: bool, look: impl FnMut(&str)) -> Result<bool, Failure> {
     let mut command = cargo(&[
         "doc",
-        "--release",
+        "--profile",
+        "checks",
         "--workspace",
         "--no-deps",
         "--document-private-items",

@@ -27,7 +27,8 @@ Examples:
   cargo xtask readme              the README's commands, as a stranger would run them
   cargo xtask docs --open         the documentation of every crate of ours, in a browser
 
-Everything is built in the release profile, so that dependencies compile once.
+Everything is built in the profile `checks`, which is `release` without its slow linking,
+so that dependencies compile once.
 The exit code is 1 if anything failed."
 )]
 struct Arguments {

@@ -46,7 +46,8 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
         run.check("clippy", "a warning is an error", |look| {
             let arguments = [
                 "clippy",
-                "--release",
+                "--profile",
+                "checks",
                 "--workspace",
                 "--all-targets",
                 "--",
@@ -107,7 +108,13 @@ impl Run {
         filter: Option<&str>,
     ) -> Result<(), Failure> {
         let started = begin(name);
-        let mut arguments = vec!["test", "--release", "--workspace", "--no-fail-fast"];
+        let mut arguments = vec![
+            "test",
+            "--profile",
+            "checks",
+            "--workspace",
+            "--no-fail-fast",
+        ];
         arguments.extend(targets);
         arguments.extend(filter);
         let mut reader = Reader::default();

@@ -202,12 +202,24 @@ fn command(folder: &Path, port_base: u16) -> Command {
 
 /// `cargo` for a shell that does not stand in the workspace.
 fn cargo_from_afar() -> String {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let cargo = real_cargo();
     let manifest = root().join("Cargo.toml");
     format!(
         "#!/bin/sh\nsubcommand=$1; shift\nexec '{cargo}' \"$subcommand\" --manifest-path '{}' \"$@\"\n",
         manifest.display()
     )
+}
+
+/// The cargo that started this or, where none did, the first one of the path: by its
+/// place, for the shell has another thing of that name.
+fn real_cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path)
+            .map(|folder| folder.join("cargo"))
+            .find(|cargo| cargo.is_file())
+            .map_or_else(|| "cargo".to_owned(), |cargo| cargo.display().to_string())
+    })
 }
 
 /// To all of a process group.

@@ -436,11 +436,13 @@ impl Sequencer {
         let end = self.head.base + u64::from(self.offset);
         let last = encode_end(kind, end, self.head.base + u64::from(start));
         self.frame.push(Bytes::copy_from_slice(&last));
+        // The next one will be about as long.
+        let next = Vec::with_capacity(self.frame.len());
         self.pending_bytes += last.len();
         self.sealed.push(Frame {
             segment: self.head.clone(),
             start,
-            records: std::mem::take(&mut self.frame),
+            records: std::mem::replace(&mut self.frame, next),
             bytes: (self.offset - start) as usize,
             end,
         });
