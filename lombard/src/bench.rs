@@ -1,10 +1,12 @@
 //! `lombard bench`: load, with its figures.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use lombard_bench::{BenchError, Extent, Figures, HttpVersion, Live, Phase, Shape};
+use lombard_bench::{AsOf, BalancesShape, BenchError, Extent, HttpVersion, Live, Phase, Shape};
+use serde::Serialize;
 
 use crate::Global;
 use crate::bank::Bank;
@@ -16,6 +18,37 @@ use crate::output::{self, grouped};
 pub enum Bench {
     /// Entries on the ledger
     Ledger(Ledger),
+    /// Balances of one account that has a history, now or as of any moment
+    Balances(Balances),
+}
+
+/// Balances of one account that has a history, now or as of any moment.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lombard bench balances --postings 100000                   as of moments of booking
+  lombard bench balances --postings 100000 --as-of value     as of value dates
+  lombard bench balances --postings 1000000 --clients 8
+
+The account's postings are made first, where they are not there yet.
+Without --address, a running bank or --data, it starts a bank of its own in a
+fresh folder beside the data folder, and removes it at the end.")]
+pub struct Balances {
+    /// Postings of the account
+    #[arg(long, default_value_t = 100_000)]
+    pub postings: u64,
+    /// What is asked for: now, booked (a random moment) or value (a random value date)
+    #[arg(long, default_value = "booked", value_parser = ["now", "booked", "value"], value_name = "AXIS")]
+    pub as_of: String,
+    /// Requests in flight at any time
+    #[arg(long, default_value_t = 1)]
+    pub clients: u32,
+    /// Run for so long
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// The same seed asks for the same moments
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 /// Entries on the ledger.
@@ -80,11 +113,89 @@ pub struct Ledger {
 /// # Errors
 /// The shape makes no sense, or the ledger cannot be reached.
 pub async fn run(global: &Global, bench: Bench) -> Result<(), Failure> {
-    let Bench::Ledger(options) = bench;
-    let shape = shape(&options)?;
+    match bench {
+        Bench::Ledger(options) => ledger(global, &options).await,
+        Bench::Balances(options) => balances(global, &options).await,
+    }
+}
+
+async fn ledger(global: &Global, options: &Ledger) -> Result<(), Failure> {
+    let shape = shape(options)?;
     shape
         .check()
         .map_err(|error| Failure::usage(error.to_string()))?;
+    let bar = match shape.extent {
+        Extent::Count(count) => output::progress(
+            count,
+            "{spinner} {msg} {human_pos} of {human_len} {bar:40} {elapsed}",
+        ),
+        Extent::Time(_) => output::progress(0, "{spinner} {msg} {human_pos} entries, {elapsed}"),
+    };
+    let live = Live::default();
+    let figures = on_a_bank(global, async |address| {
+        watched(
+            &bar,
+            &live,
+            lombard_bench::ledger::run(address, &shape, &live),
+        )
+        .await
+    })
+    .await?;
+    show_figures(global, &figures)?;
+    if figures.acknowledged == 0 {
+        return Err(Failure::failed("nothing was acknowledged"));
+    }
+    Ok(())
+}
+
+async fn balances(global: &Global, options: &Balances) -> Result<(), Failure> {
+    if options.clients == 0 || options.postings == 0 {
+        return Err(Failure::usage(
+            "--clients and --postings are at least 1".to_owned(),
+        ));
+    }
+    let shape = BalancesShape {
+        postings: options.postings,
+        as_of: match options.as_of.as_str() {
+            "now" => AsOf::Now,
+            "value" => AsOf::Value,
+            _ => AsOf::Booked,
+        },
+        clients: options.clients,
+        time: seconds("--seconds", options.seconds)?,
+        seed: options.seed,
+    };
+    let bar = output::progress(0, "{spinner} {msg} {human_pos} reads, {elapsed}");
+    let live = Live::default();
+    let figures = on_a_bank(global, async |address| {
+        watched(
+            &bar,
+            &live,
+            lombard_bench::balances::run(address, &shape, &live),
+        )
+        .await
+    })
+    .await?;
+    show_figures(global, &figures)?;
+    if figures.requests == 0 {
+        return Err(Failure::failed("nothing was answered"));
+    }
+    Ok(())
+}
+
+fn show_figures<F: Serialize + Display>(global: &Global, figures: &F) -> Result<(), Failure> {
+    if global.json {
+        output::json(figures)
+    } else {
+        output::line(figures)
+    }
+}
+
+/// Runs a load on the bank that was named or runs, or on one of its own.
+async fn on_a_bank<T>(
+    global: &Global,
+    load: impl AsyncFnOnce(&str) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let (bank, folder) = if global.address.is_none()
         && global.data.is_none()
         && crate::running::Running::find(global.data()).is_none()
@@ -99,22 +210,13 @@ pub async fn run(global: &Global, bench: Bench) -> Result<(), Failure> {
         (Bank::reach_or_make(global, &["ledger"]).await?, None)
     };
     let measured = match bank.address("ledger") {
-        Ok(address) => load(address, &shape).await,
+        Ok(address) => load(address).await,
         Err(failure) => Err(failure),
     };
     bank.leave().await;
     // Removed with the bank stopped, or its writes would come after.
     drop(folder);
-    let figures = measured?;
-    if global.json {
-        output::json(&figures)?;
-    } else {
-        output::line(&figures)?;
-    }
-    if figures.acknowledged == 0 {
-        return Err(Failure::failed("nothing was acknowledged"));
-    }
-    Ok(())
+    measured
 }
 
 /// On the disk of the data folder: the system's folder for temporary files may be memory.
@@ -136,10 +238,6 @@ fn fresh_folder(data: &Path) -> Result<tempfile::TempDir, Failure> {
 }
 
 fn shape(options: &Ledger) -> Result<Shape, Failure> {
-    let seconds = |option: &str, seconds: f64| {
-        Duration::try_from_secs_f64(seconds)
-            .map_err(|_| Failure::usage(format!("{option}: {seconds} is not a number of seconds")))
-    };
     Ok(Shape {
         clients: options.clients,
         http: if options.http == "2" {
@@ -163,24 +261,24 @@ fn shape(options: &Ledger) -> Result<Shape, Failure> {
     })
 }
 
-/// Runs the load, with a bar on a terminal.
-async fn load(address: &str, shape: &Shape) -> Result<Figures, Failure> {
-    let live = Live::default();
-    let bar = match shape.extent {
-        Extent::Count(count) => output::progress(
-            count,
-            "{spinner} {msg} {human_pos} of {human_len} {bar:40} {elapsed}",
-        ),
-        Extent::Time(_) => output::progress(0, "{spinner} {msg} {human_pos} entries, {elapsed}"),
-    };
-    let run = lombard_bench::ledger::run(address, shape, &live);
+fn seconds(option: &str, seconds: f64) -> Result<Duration, Failure> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| Failure::usage(format!("{option}: {seconds} is not a number of seconds")))
+}
+
+/// Runs a load, with a bar on a terminal.
+async fn watched<T>(
+    bar: &ProgressBar,
+    live: &Live,
+    run: impl Future<Output = Result<T, BenchError>>,
+) -> Result<T, Failure> {
     tokio::pin!(run);
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     let mut last = 0;
     let done = loop {
         tokio::select! {
             done = &mut run => break done,
-            _ = tick.tick() => show(&bar, &live, &mut last),
+            _ = tick.tick() => show(bar, live, &mut last),
         }
     };
     bar.finish_and_clear();
@@ -198,11 +296,7 @@ async fn load(address: &str, shape: &Shape) -> Result<Figures, Failure> {
 fn show(bar: &ProgressBar, live: &Live, last: &mut u64) {
     match live.phase() {
         Phase::Opening { opened, of } => {
-            bar.set_message(format!(
-                "opening accounts: {} of {}",
-                grouped(opened),
-                grouped(of)
-            ));
+            bar.set_message(format!("preparing: {} of {}", grouped(opened), grouped(of)));
         }
         phase @ (Phase::WarmingUp | Phase::Measuring) => {
             let acknowledged = live.acknowledged();

@@ -45,7 +45,7 @@ pub async fn run(address: &str, shape: &Shape, live: &Live) -> Result<Figures, B
     Ok(figures(shape, loaded, &status))
 }
 
-async fn status(address: &str) -> Result<v1::GetStatusResponse, BenchError> {
+pub(crate) async fn status(address: &str) -> Result<v1::GetStatusResponse, BenchError> {
     let mut connection = Connection::open(address, HttpVersion::Http1).await?;
     let failed = |reason: String| BenchError::Answer {
         method: "GetStatus",

@@ -9,6 +9,7 @@
 //! - [`Shape`]: what is asked for, and whether it makes sense.
 //! - [`Work`]: the stream of entries of one client, repeatable from a seed.
 //! - [`ledger`]: opens accounts, runs the load.
+//! - [`balances`]: reads of balances on an account with a history.
 //! - [`Figures`]: what came of it, for people and for programs.
 
 #![allow(
@@ -16,6 +17,7 @@
     reason = "a load generator measures the real clock and stands outside the bank's host"
 )]
 
+pub mod balances;
 mod connection;
 mod figures;
 pub mod ledger;
@@ -25,6 +27,7 @@ mod shape;
 mod wire;
 mod work;
 
+pub use balances::{AsOf, BalancesFigures, BalancesShape};
 pub use figures::{Figures, Live, Phase};
 pub use shape::{Extent, HttpVersion, Shape, ShapeError};
 pub use work::{Request, Work};

@@ -61,7 +61,7 @@ pub async fn accounts(
     Ok(names)
 }
 
-fn opened(name: &str, answer: Answer) -> Result<(), BenchError> {
+pub fn opened(name: &str, answer: Answer) -> Result<(), BenchError> {
     let reason = match answer {
         Answer::Accepted(_) => return Ok(()),
         Answer::Refused { code, message } => format!("{code}: {message}"),
@@ -73,7 +73,7 @@ fn opened(name: &str, answer: Answer) -> Result<(), BenchError> {
     })
 }
 
-fn account(name: &str, floors: bool) -> v1::CreateAccountRequest {
+pub fn account(name: &str, floors: bool) -> v1::CreateAccountRequest {
     let address = |address: &str, floor: bool| v1::Address {
         address: address.to_owned(),
         currency: CURRENCY.to_owned(),

@@ -311,7 +311,7 @@ impl<'a> Iterator for Between<'a> {
             (row, None) => row,
             (None, newer) => newer,
             (Some(row), Some((key, cell))) => {
-                let newer_first = match key.cmp(&row.0) {
+                let newer_first = match key.cmp(row.0) {
                     Ordering::Equal => {
                         // The newer one hides it.
                         self.advance();
