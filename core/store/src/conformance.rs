@@ -32,7 +32,8 @@ pub use limits::{big_values, limits_are_refused};
 pub use ranges::{ranges, ranges_over_own_changes};
 pub use updates::{
     concurrent_partitions, concurrent_updates, consistent_reads, idempotence_by_marker,
-    reads_own_writes, refusals_change_nothing, two_stores_on_one_engine,
+    kept_forms_follow_from_the_rows, reads_own_writes, refusals_change_nothing,
+    two_stores_on_one_engine,
 };
 
 use crate::options::StoreOptions;
@@ -63,7 +64,7 @@ macro_rules! conformance {
             limits_are_refused events_in_order events_of_one_keyspace events_are_durable
             reads_own_writes refusals_change_nothing idempotence_by_marker
             concurrent_updates concurrent_partitions consistent_reads
-            two_stores_on_one_engine
+            two_stores_on_one_engine kept_forms_follow_from_the_rows
         );
     };
     ($subject:expr; $($check:ident)*) => {

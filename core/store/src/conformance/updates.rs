@@ -69,6 +69,51 @@ pub async fn reads_own_writes(subject: &dyn Subject) {
     assert_eq!(absent.value, Ok(0));
 }
 
+/// What a function finds that another one kept is what it would find in the rows: while
+/// some keep it, some change the rows without it, and some refuse after a change.
+pub async fn kept_forms_follow_from_the_rows(subject: &dyn Subject) {
+    let engine = subject.open().await;
+    let keyspace = keyspace(&engine).await;
+    for step in 0..120_u64 {
+        let partition = [b'a' + (step % 3) as u8];
+        let rule = |rows: &mut Rows<'_>| -> Result<(), Stop<()>> {
+            let in_rows = number(rows.get(b"count")?);
+            let kept = rows.take_kept::<u64>();
+            if let Some(kept) = &kept {
+                assert_eq!(**kept, in_rows, "step {step}");
+            }
+            let mut count = kept.unwrap_or_else(|| Box::new(in_rows));
+            *count += 1;
+            rows.put_new([&b"step"[..], &step.to_be_bytes()].concat(), bytes_of(step));
+            rows.put(&b"count"[..], bytes_of(*count));
+            match step % 5 {
+                0 => {}
+                1 => {
+                    rows.keep(count);
+                    return Err(Stop::Refused(()));
+                }
+                2 => {
+                    rows.keep(count);
+                    rows.put(&b"count"[..], bytes_of(100 + step));
+                }
+                _ => rows.keep(count),
+            }
+            Ok(())
+        };
+        let updated = keyspace.update(&partition, rule).await.unwrap();
+        let look = |rows: &Rows<'_>| -> Result<_, Stop<()>> {
+            let kept = rows.kept::<u64>().copied();
+            let own = rows.get(&[&b"step"[..], &step.to_be_bytes()].concat())?;
+            Ok((kept, number(rows.get(b"count")?), own))
+        };
+        let found = keyspace.read(&partition, look).await.unwrap();
+        let (kept, count, own) = found.value.unwrap();
+        assert!(kept.is_none_or(|kept| kept == count), "step {step}");
+        let expected = updated.value.is_ok().then(|| bytes_of(step));
+        assert_eq!(own, expected, "step {step}");
+    }
+}
+
 /// A refusal, and an update that changes nothing, change nothing; and their answer
 /// rests on durable state.
 pub async fn refusals_change_nothing(subject: &dyn Subject) {
