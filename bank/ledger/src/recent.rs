@@ -1,26 +1,32 @@
 //! Which entry ids an account has seen lately: so that a new one is known to be
 //! new without a look at the rows, also where ids arrive a little out of order.
 
+use std::collections::BTreeSet;
+
 use crate::types::EntryId;
 
-/// Ids that are remembered, the greatest ones.
-const IDS_MAX: usize = 32;
+/// Ids that are remembered of any account, the greatest ones.
+const IDS_FEW: usize = 32;
+/// Ids that are remembered of an account that sees many at once: a batch's ids have the
+/// same few milliseconds in front, and are in no order behind them.
+const IDS_MAX: usize = 4_096;
+/// How far apart in time ids are that are seen at once.
+const AT_ONCE_MS: i64 = 2_000;
 
 /// The ids above a mark that an account has seen, all of them.
 #[derive(Debug, Clone)]
 pub struct Recent {
-    /// Of ids up to here nothing is known.
-    mark: Vec<u8>,
-    /// Ascending.
-    ids: Vec<EntryId>,
+    /// Of ids up to here nothing is known. None: everything is known.
+    mark: Option<EntryId>,
+    ids: BTreeSet<EntryId>,
 }
 
 impl Recent {
     /// Where nothing is known but the greatest id so far; empty: there is none.
     pub fn after(newest: &[u8]) -> Self {
         Self {
-            mark: newest.to_vec(),
-            ids: Vec::new(),
+            mark: EntryId::from_slice(newest),
+            ids: BTreeSet::new(),
         }
     }
 
@@ -28,40 +34,62 @@ impl Recent {
     pub fn surely_new(&self, id: EntryId) -> bool {
         match self.ids.last() {
             Some(greatest) if id > *greatest => true,
-            _ => id.0.as_slice() > self.mark.as_slice() && self.ids.binary_search(&id).is_err(),
+            _ => self.mark.is_none_or(|mark| id > mark) && !self.ids.contains(&id),
         }
     }
 
     /// Remembers the id.
     pub fn saw(&mut self, id: EntryId) {
-        if id.0.as_slice() <= self.mark.as_slice() {
+        if self.mark.is_some_and(|mark| id <= mark) {
             return;
         }
-        if let Err(place) = self.ids.binary_search(&id) {
-            self.ids.insert(place, id);
-        }
-        if self.ids.len() > IDS_MAX {
-            // Half of them at once, so that it is seldom.
-            let (forgotten, _) = self.ids.split_at(IDS_MAX / 2);
-            if let Some(last) = forgotten.last() {
-                self.mark.clear();
-                self.mark.extend_from_slice(&last.0);
+        self.ids.insert(id);
+        // Two for one, so that what a burst left behind is gone soon after it.
+        for _ in 0..2 {
+            let (Some(least), Some(greatest)) = (self.ids.first(), self.ids.last()) else {
+                return;
+            };
+            let at_once = greatest.time_ms() - least.time_ms() <= AT_ONCE_MS;
+            let max = if at_once { IDS_MAX } else { IDS_FEW };
+            if self.ids.len() <= max {
+                return;
             }
-            self.ids.drain(..IDS_MAX / 2);
+            self.mark = self.ids.pop_first();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::*;
 
     fn id(number: u8) -> EntryId {
         EntryId([number; 16])
+    }
+
+    /// Of a moment.
+    fn at(ms: u64, number: u64) -> EntryId {
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&ms.to_be_bytes()[2..]);
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        EntryId(id)
+    }
+
+    #[test]
+    fn many_are_remembered_of_a_burst_and_few_of_what_is_spread() {
+        let mut recent = Recent::after(&[]);
+        for number in 0..10_000 {
+            recent.saw(at(1_000_000, number));
+        }
+        assert_eq!(recent.ids.len(), IDS_MAX);
+        for step in 0..10_000 {
+            recent.saw(at(2_000_000 + step * 1_000, step));
+        }
+        assert!(recent.ids.len() <= IDS_FEW);
+        // Newer than what was forgotten, and not among the rest.
+        assert!(recent.surely_new(at(11_999_500, 0)));
     }
 
     #[test]
