@@ -36,7 +36,7 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
     };
     if let Some(filter) = &options.filter {
         run.tests("tests", &["--all-targets"], Some(filter))?;
-        run.tests("doc tests", &["--doc"], Some(filter))?;
+        run.tests("doc tests", &DOC_TESTS, Some(filter))?;
     } else {
         toolchain::ensure()?;
         run.check("fmt", "cargo fmt --all finds nothing to change", |look| {
@@ -60,7 +60,7 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
             run.tests("tests", &["--lib", "--bins"], None)?;
         } else {
             run.tests("tests", &["--all-targets"], None)?;
-            run.tests("doc tests", &["--doc"], None)?;
+            run.tests("doc tests", &DOC_TESTS, None)?;
             run.check("docs", "rustdoc warns of nothing", |look| {
                 docs::build(false, look)
             })?;
@@ -70,6 +70,10 @@ pub fn run(options: &Options) -> Result<bool, Failure> {
     anstream::print!("{}", report::summary(&run.steps));
     Ok(run.steps.iter().all(|step| step.tally.failed == 0))
 }
+
+/// The examples in generated code are fragments; asked for `--doc`, cargo does not heed
+/// that its crate says so.
+const DOC_TESTS: [&str; 3] = ["--doc", "--exclude", "lombard-contracts"];
 
 struct Run {
     ci: bool,

@@ -3,7 +3,7 @@
 
 use lombard_store::{Fault, Rows, Stop};
 
-use crate::book::{Book, Note, Postings, address_index, posting_outcomes};
+use crate::book::{Book, Note, Postings, address_index};
 use crate::refusal::Refusal;
 use crate::rows::{self, Head, Journal, JournalKind, MarkerRow};
 use crate::types::{
@@ -342,9 +342,9 @@ fn outcomes(
     } else {
         Some(journal_at(rows, account, marker.reserved_us)?)
     };
-    let mut applied = posting_outcomes(&applied).into_iter();
+    let mut applied = rows::posting_outcomes(&applied).into_iter();
     let mut reserved = reserved
-        .map(|journal| posting_outcomes(&journal))
+        .map(|journal| rows::posting_outcomes(&journal))
         .unwrap_or_default()
         .into_iter();
     let head = Book::load_head(rows)?.unwrap_or_default();

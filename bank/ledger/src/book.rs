@@ -9,7 +9,7 @@ use lombard_store::{Fault, Rows, Stop};
 use crate::limits::EXPIRIES_PER_COMMIT_MAX;
 use crate::recent::Recent;
 use crate::refusal::Refusal;
-use crate::rows::{self, Head, HoldRow, Journal, JournalKind, JournalView, PostingRowView, State};
+use crate::rows::{self, Head, HoldRow, JournalKind, JournalView, PostingRowView, State};
 use crate::types::{EntryId, Leg, LegOutcome, day_of};
 use crate::value_axis;
 
@@ -468,27 +468,6 @@ pub fn address_index(head: &Head, address: &str, currency: &str) -> Option<usize
     head.addresses
         .iter()
         .position(|row| row.address == address && row.currency == currency)
-}
-
-/// What a journal row's postings did, one by one, from the balances after it.
-pub fn posting_outcomes(journal: &Journal) -> Vec<(usize, i64, i64, i64)> {
-    let mut balances = journal.balances.clone();
-    let mut outcomes: Vec<(usize, i64, i64, i64)> = journal
-        .postings
-        .iter()
-        .rev()
-        .map(|posting| {
-            let index = posting.address as usize;
-            let after = balances.get(index).copied().unwrap_or(0);
-            let before = after.wrapping_sub(posting.amount_minor);
-            if let Some(balance) = balances.get_mut(index) {
-                *balance = before;
-            }
-            (index, posting.amount_minor, before, after)
-        })
-        .collect();
-    outcomes.reverse();
-    outcomes
 }
 
 fn not_found(account: &str) -> Stop<Refusal> {

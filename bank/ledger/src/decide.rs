@@ -3,7 +3,7 @@
 use buffa::ViewEncode as _;
 use lombard_store::{Fault, Rows, Stop, StoreError};
 
-use crate::book::{Book, Note, Postings, posting_outcomes};
+use crate::book::{Book, Note, Postings};
 use crate::hold;
 use crate::refusal::Refusal;
 use crate::reversal;
@@ -241,7 +241,7 @@ pub fn outcomes_at(
     let journal = rows::decode::<Journal>("journal", &key, &value)?;
     let own = legs.iter().filter(|leg| leg.account == account);
     Ok(own
-        .zip(posting_outcomes(&journal))
+        .zip(rows::posting_outcomes(&journal))
         .map(|(leg, (_, _, before_minor, after_minor))| LegOutcome {
             leg: leg.clone(),
             before_minor,

@@ -147,6 +147,27 @@ pub fn chain(before: &[u8], mut value: Vec<u8>) -> (Vec<u8>, [u8; CHAIN_BYTES]) 
     (value, link)
 }
 
+/// What a journal row's postings did, one by one, from the balances after it.
+pub fn posting_outcomes(journal: &Journal) -> Vec<(usize, i64, i64, i64)> {
+    let mut balances = journal.balances.clone();
+    let mut outcomes: Vec<(usize, i64, i64, i64)> = journal
+        .postings
+        .iter()
+        .rev()
+        .map(|posting| {
+            let index = posting.address as usize;
+            let after = balances.get(index).copied().unwrap_or(0);
+            let before = after.wrapping_sub(posting.amount_minor);
+            if let Some(balance) = balances.get_mut(index) {
+                *balance = before;
+            }
+            (index, posting.amount_minor, before, after)
+        })
+        .collect();
+    outcomes.reverse();
+    outcomes
+}
+
 /// SHA-256 of the link before and a journal row's bytes without its own link.
 pub fn link(before: &[u8], body: &[u8]) -> [u8; CHAIN_BYTES] {
     let mut hash = Sha256::new();

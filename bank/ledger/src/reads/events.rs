@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{journal_at_or_before, read_journal};
-use crate::book::{Book, posting_outcomes};
+use crate::book::Book;
 use crate::refusal::Refusal;
 use crate::rows::{self, Head, Journal, JournalKind};
 use crate::types::{EntryId, print_day};
@@ -185,7 +185,10 @@ fn posting_lines(head: &Head, journal: &Journal) -> Value {
             "balance_minor": balance_minor,
         })
     };
-    posting_outcomes(journal).into_iter().map(line).collect()
+    rows::posting_outcomes(journal)
+        .into_iter()
+        .map(line)
+        .collect()
 }
 
 fn balance_lines(head: &Head, journal: &Journal) -> Value {

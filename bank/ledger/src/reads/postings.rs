@@ -7,7 +7,7 @@ use lombard_contracts::bank::ledger::v1::{ListPostingsResponse, Posting};
 use lombard_store::{Direction, RowRange, Rows, Stop};
 
 use super::{page, read_journal};
-use crate::book::{Book, posting_outcomes};
+use crate::book::Book;
 use crate::refusal::Refusal;
 use crate::rows::{self, Journal};
 use crate::types::{EntryId, print_day};
@@ -191,7 +191,7 @@ impl Page<'_> {
         {
             return None;
         }
-        let mut outcomes = posting_outcomes(journal);
+        let mut outcomes = rows::posting_outcomes(journal);
         if self.query.descending {
             outcomes.reverse();
         }

@@ -108,7 +108,7 @@ impl Core {
     ) -> Result<Position, StoreError> {
         self.wait_for_memory()?;
         let slot = self.tables.memtable.slot(partition);
-        let mut state = slot.state.lock();
+        let mut state = slot.lock();
         self.load(&slot, &mut state)?;
         let kept = state.kept.take();
         let view = View::new(&self.tables.stored, &slot, &state);
@@ -139,7 +139,7 @@ impl Core {
     ) -> Result<Option<Position>, StoreError> {
         self.wait_for_memory()?;
         let slot = self.tables.memtable.slot(partition);
-        let mut state = slot.state.lock();
+        let mut state = slot.lock();
         self.load(&slot, &mut state)?;
         if state.version != Some(expected.0) {
             return Ok(None);
@@ -159,7 +159,7 @@ impl Core {
         run: &mut dyn FnMut(&Rows<'_>),
     ) -> Result<Position, StoreError> {
         let slot = self.tables.memtable.slot(partition);
-        let mut state = slot.state.lock();
+        let mut state = slot.lock();
         self.load(&slot, &mut state)?;
         let kept = state.kept.take();
         let view = View::new(&self.tables.stored, &slot, &state);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::port::{KeyspaceId, PartitionId};
 use crate::rows::Kept;
@@ -22,6 +22,8 @@ use super::record::partition_crc;
 use super::segment::Place;
 use super::table::{Before, Table};
 
+/// How often a busy slot is tried before its thread sleeps.
+const SPINS: usize = 100;
 /// Shards of the partitions' map. Each is locked for the time of one look-up only.
 const SHARDS: usize = 256;
 
@@ -32,6 +34,20 @@ pub(super) struct Slot {
     /// What its rows' checksums begin with.
     pub(super) crc: u32,
     pub(super) state: Mutex<SlotState>,
+}
+
+impl Slot {
+    /// What is known of it, for this thread alone. A commit takes a microsecond or two: to
+    /// wait for that is less than to sleep and be woken.
+    pub(super) fn lock(&self) -> MutexGuard<'_, SlotState> {
+        for _ in 0..SPINS {
+            if let Some(state) = self.state.try_lock() {
+                return state;
+            }
+            std::hint::spin_loop();
+        }
+        self.state.lock()
+    }
 }
 
 /// What is known of a partition.
