@@ -1,8 +1,8 @@
 //! Memory that a disk can be written from directly, past the page cache: whole
 //! blocks, that begin where a block of memory does.
 //!
-//! Measured (BENCHMARKS.md names the machine): 1 MiB of log, written and made durable
-//! this way, takes 0.05 ms of the processor, and 2.1 ms through the page cache.
+//! What goes through the page cache is copied once more, and each sync walks over what
+//! is dirty there; BENCHMARKS.md ("The store alone") has the difference.
 
 use std::io;
 

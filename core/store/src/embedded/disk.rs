@@ -238,8 +238,8 @@ impl Disk for RealDisk {
     }
 
     fn fill_zeros(&self, path: &Path, from: u64, to: u64) -> io::Result<()> {
-        // Past the page cache: that takes a twentieth of the processor's time, and
-        // leaves the disk to the log's own writes more often.
+        // Past the page cache: that takes less of the processor's time, and leaves the
+        // disk to the log's own writes more often.
         let blocks = BLOCK_BYTES as u64;
         let (true, Some(direct)) = (
             from.is_multiple_of(blocks) && to.is_multiple_of(blocks),
