@@ -76,7 +76,16 @@ impl Book {
     /// # Errors
     /// A fault of the store; a damaged row.
     pub fn load(rows: &Rows<'_>) -> Result<Option<Self>, Fault> {
-        Ok(Self::look(rows)?.map(Cow::into_owned))
+        Ok(Self::look(rows)?.map(|book| match book {
+            Cow::Owned(book) => book,
+            // Without the ids of a burst, which are many and of no use to a reader.
+            Cow::Borrowed(book) => Self {
+                head: book.head.clone(),
+                recent: Recent::after(&book.state.newest_entry_id),
+                state: book.state.clone(),
+                head_changed: false,
+            },
+        }))
     }
 
     /// Looks at the account, as the last change left it if that is at hand.
