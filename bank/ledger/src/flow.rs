@@ -5,11 +5,14 @@
 //! what a retry by the client or the [`crate::coordinator`] finishes.
 
 mod plan;
+mod seen;
 
-use lombard_store::{Keyspace, Position, Rows, Sequenced, Stop, StoreError};
+use lombard_store::{Keyspace, Position, Sequenced, Stop, StoreError};
 use smol_str::SmolStr;
 
 use self::plan::Plan;
+use self::seen::Seen;
+pub(crate) use self::seen::in_doubt;
 use crate::apply::{self, Applied, Carried};
 use crate::book::Book;
 use crate::decide::{self, Decided};
@@ -69,10 +72,26 @@ impl Flow {
         now_us: i64,
         dry_run: bool,
     ) -> Result<Sequenced<Answers>, StoreError> {
-        let mut seen = Position::default();
+        let mut seen = Seen::default();
+        match self.answers(chain, now_us, dry_run, &mut seen).await {
+            Ok(value) => Ok(Sequenced {
+                value,
+                position: seen.position,
+            }),
+            Err(error) => Err(seen.failed(error)),
+        }
+    }
+
+    async fn answers(
+        &self,
+        chain: &[Entry],
+        now_us: i64,
+        dry_run: bool,
+        seen: &mut Seen,
+    ) -> Result<Answers, StoreError> {
         let mut plans = Vec::with_capacity(chain.len());
         for (index, entry) in chain.iter().enumerate() {
-            match self.plan(entry, &mut seen).await? {
+            match self.plan(entry, seen).await? {
                 Ok(plan) => plans.push(plan),
                 Err(refusal) => {
                     return self
@@ -81,26 +100,22 @@ impl Flow {
                 }
             }
         }
-        if let Err(refused) = self.reserve(&plans, now_us, dry_run, &mut seen).await? {
+        if let Err(refused) = self.reserve(&plans, now_us, dry_run, seen).await? {
             return self.first_answers(chain, refused, now_us, seen).await;
         }
-        match self.decide(&plans, now_us, dry_run, &mut seen).await? {
+        match self.decide(&plans, now_us, dry_run, seen).await? {
             Ok(decided) => {
                 let mut answers = Vec::with_capacity(chain.len());
                 for (entry, decided) in chain.iter().zip(decided) {
                     answers.push(Ok(self
-                        .carry(entry, decided, now_us, dry_run, &mut seen)
+                        .carry(entry, decided, now_us, dry_run, seen)
                         .await?));
                 }
-                Ok(Sequenced {
-                    value: answers,
-                    position: seen,
-                })
+                Ok(answers)
             }
             Err(refused) => {
                 if !dry_run && plans.iter().any(|plan| !plan.reserving.is_empty()) {
-                    self.refuse_for_good(&plans, &refused, now_us, &mut seen)
-                        .await?;
+                    self.refuse_for_good(&plans, &refused, now_us, seen).await?;
                 }
                 self.first_answers(chain, refused, now_us, seen).await
             }
@@ -117,7 +132,7 @@ impl Flow {
         id: EntryId,
         now_us: i64,
     ) -> Result<Position, StoreError> {
-        let mut seen = Position::default();
+        let mut seen = Seen::default();
         let found = self.look(home, &mut seen, |rows| {
             let Some(book) = Book::load(rows)? else {
                 return Ok(None);
@@ -146,7 +161,7 @@ impl Flow {
                 self.apply(account, &carried, false, &mut seen).await?;
             }
         }
-        Ok(seen)
+        Ok(seen.position)
     }
 
     /// Settles a reservation that was found undecided: writes the refusal at
@@ -162,7 +177,7 @@ impl Flow {
         digest: &[u8],
         now_us: i64,
     ) -> Result<Position, StoreError> {
-        let mut seen = Position::default();
+        let mut seen = Seen::default();
         let (reason, message) = (
             "RESERVATION_EXPIRED",
             "its reservation was not decided in time",
@@ -175,39 +190,17 @@ impl Flow {
         match refused {
             Ok(Some(_)) => {
                 let carried = self.resume(home, id, now_us).await?;
-                Ok(seen.max(carried))
+                Ok(seen.position.max(carried))
             }
             Ok(None) => {
                 let released = self.change(account, &mut seen, |rows| {
                     reserve::release(rows, account, id, now_us)
                 });
                 released.await?.map_err(|refusal| never(&refusal))?;
-                Ok(seen)
+                Ok(seen.position)
             }
             Err(refusal) => Err(never(&refusal)),
         }
-    }
-
-    async fn change<T: Send>(
-        &self,
-        account: &str,
-        seen: &mut Position,
-        rule: impl FnMut(&mut Rows<'_>) -> Result<T, Stop<Refusal>> + Send,
-    ) -> Result<Result<T, Refusal>, StoreError> {
-        let done = self.keyspace.update(account.as_bytes(), rule).await?;
-        *seen = (*seen).max(done.position);
-        Ok(done.value)
-    }
-
-    async fn look<T: Send>(
-        &self,
-        account: &str,
-        seen: &mut Position,
-        look: impl FnMut(&Rows<'_>) -> Result<T, Stop<Refusal>> + Send,
-    ) -> Result<Result<T, Refusal>, StoreError> {
-        let done = self.keyspace.read(account.as_bytes(), look).await?;
-        *seen = (*seen).max(done.position);
-        Ok(done.value)
     }
 
     async fn reserve(
@@ -215,7 +208,7 @@ impl Flow {
         plans: &[Plan<'_>],
         now_us: i64,
         dry_run: bool,
-        seen: &mut Position,
+        seen: &mut Seen,
     ) -> Result<Result<(), (usize, Refusal)>, StoreError> {
         let mut reserved = false;
         for (index, plan) in plans.iter().enumerate() {
@@ -224,19 +217,14 @@ impl Flow {
             }
             let digest = plan.entry.digest();
             for account in &plan.reserving {
-                let done =
-                    self.keyspace.update(account.as_bytes(), |rows| {
-                        match reserve::reserve(
-                            rows, account, plan.entry, &digest, &plan.legs, now_us,
-                        ) {
-                            Ok(()) if dry_run => Err(Stop::Refused(Discarded::Dry(()))),
-                            Ok(()) => Ok(()),
-                            Err(stop) => Err(discard(index, stop)),
-                        }
-                    });
-                let done = done.await?;
-                *seen = (*seen).max(done.position);
-                match done.value {
+                let done = self.change(account, seen, |rows| {
+                    match reserve::reserve(rows, account, plan.entry, &digest, &plan.legs, now_us) {
+                        Ok(()) if dry_run => Err(Stop::Refused(Discarded::Dry(()))),
+                        Ok(()) => Ok(()),
+                        Err(stop) => Err(discard(index, stop)),
+                    }
+                });
+                match done.await? {
                     Ok(()) => reserved = true,
                     Err(Discarded::Dry(())) => {}
                     Err(Discarded::Refused(index, refusal)) => {
@@ -257,12 +245,12 @@ impl Flow {
         plans: &[Plan<'_>],
         now_us: i64,
         dry_run: bool,
-        seen: &mut Position,
+        seen: &mut Seen,
     ) -> Result<Result<Vec<Decided>, (usize, Refusal)>, StoreError> {
         let Some(first) = plans.first() else {
             return Ok(Ok(Vec::new()));
         };
-        let done = self.keyspace.update(first.entry.home.as_bytes(), |rows| {
+        let done = self.change(&first.entry.home, seen, |rows| {
             let mut decided = Vec::with_capacity(plans.len());
             for (index, plan) in plans.iter().enumerate() {
                 match decide::decide(rows, plan.entry, &plan.legs, &plan.entities, now_us) {
@@ -276,9 +264,7 @@ impl Flow {
                 Ok(decided)
             }
         });
-        let done = done.await?;
-        *seen = (*seen).max(done.position);
-        Ok(match done.value {
+        Ok(match done.await? {
             Ok(decided) | Err(Discarded::Dry(decided)) => Ok(decided),
             Err(Discarded::Refused(index, refusal)) => Err((index, refusal)),
         })
@@ -290,7 +276,7 @@ impl Flow {
         plans: &[Plan<'_>],
         (_, refusal): &(usize, Refusal),
         now_us: i64,
-        seen: &mut Position,
+        seen: &mut Seen,
     ) -> Result<(), StoreError> {
         let (reason, message) = (refusal.reason().to_owned(), refusal.to_string());
         for plan in plans.iter().filter(|plan| !plan.reserving.is_empty()) {
@@ -326,11 +312,11 @@ impl Flow {
         chain: &[Entry],
         (failed, refusal): (usize, Refusal),
         now_us: i64,
-        mut seen: Position,
-    ) -> Result<Sequenced<Answers>, StoreError> {
+        seen: &mut Seen,
+    ) -> Result<Answers, StoreError> {
         let mut answers = Vec::with_capacity(chain.len());
         for entry in chain {
-            let earlier = self.look(&entry.home, &mut seen, |rows| {
+            let earlier = self.look(&entry.home, seen, |rows| {
                 let Some(book) = Book::load(rows)? else {
                     return Ok(None);
                 };
@@ -343,17 +329,12 @@ impl Flow {
             });
             match earlier.await? {
                 Ok(Some(decided)) => {
-                    answers.push(Ok(self
-                        .carry(entry, decided, now_us, false, &mut seen)
-                        .await?));
+                    answers.push(Ok(self.carry(entry, decided, now_us, false, seen).await?));
                 }
                 Ok(None) => break,
                 // A chain is refused as one, and tells which of it was refused and why.
                 Err(refusal) if chain.len() == 1 => {
-                    return Ok(Sequenced {
-                        value: vec![Err(refusal)],
-                        position: seen,
-                    });
+                    return Ok(vec![Err(refusal)]);
                 }
                 Err(_) => break,
             }
@@ -368,10 +349,7 @@ impl Flow {
             };
             answers = (0..chain.len()).map(one).collect();
         }
-        Ok(Sequenced {
-            value: answers,
-            position: seen,
-        })
+        Ok(answers)
     }
 
     async fn carry(
@@ -380,7 +358,7 @@ impl Flow {
         decided: Decided,
         now_us: i64,
         dry_run: bool,
-        seen: &mut Position,
+        seen: &mut Seen,
     ) -> Result<Posted, StoreError> {
         let carried = Carried {
             id: entry.id,
@@ -412,18 +390,16 @@ impl Flow {
         account: &str,
         carried: &Carried<'_>,
         dry_run: bool,
-        seen: &mut Position,
+        seen: &mut Seen,
     ) -> Result<Vec<LegOutcome>, StoreError> {
-        let done = self.keyspace.update(account.as_bytes(), |rows| {
+        let done = self.change(account, seen, |rows| {
             match apply::apply(rows, account, carried) {
                 Ok(applied) if dry_run => Err(Stop::Refused(Discarded::Dry(applied))),
                 Ok(applied) => Ok(applied),
                 Err(stop) => Err(discard(0, stop)),
             }
         });
-        let done = done.await?;
-        *seen = (*seen).max(done.position);
-        let entity = match done.value {
+        let entity = match done.await? {
             Ok(Applied::Posted(outcomes)) | Err(Discarded::Dry(Applied::Posted(outcomes))) => {
                 return Ok(outcomes);
             }

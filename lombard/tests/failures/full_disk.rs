@@ -63,15 +63,15 @@ fn on_a_full_disk_writes_fail_and_reads_go_on_and_space_that_comes_back_is_used(
     assert!(!filled.status.success(), "the disk must be full now");
 
     // What fits into what was set aside beforehand may still go through.
-    let padding = "x".repeat(100);
+    let padding = "x".repeat(1_000);
     let since = Instant::now();
-    let refused = loop {
+    let (refused, last) = loop {
         let id = id();
         let mut asked = entry(&id, &[("a", -1), ("b", 1)]);
-        asked["reference"] = json!(padding);
+        asked["metadata"] = json!({"padding": padding});
         let answer = ledger.call("CreateEntry", &json!({"entry": asked}));
         if answer.status != 200 {
-            break answer.refused();
+            break (answer.refused(), (id, asked));
         }
         acknowledged.push(id);
         assert!(
@@ -91,20 +91,25 @@ fn on_a_full_disk_writes_fail_and_reads_go_on_and_space_that_comes_back_is_used(
     for id in &acknowledged {
         assert!(ledger.carried(id, "a").is_some());
     }
-    let balance = ledger.balances("b")[&("b".to_owned(), "customer/main".to_owned())];
-    assert_eq!(balance, i64::try_from(acknowledged.len()).unwrap());
+    let there = |ledger: &mut Ledger| {
+        let balance = ledger.balances("b")[&("b".to_owned(), "customer/main".to_owned())];
+        usize::try_from(balance).unwrap()
+    };
+    // Home may have had room for its decision and the other account none: then the answer
+    // said that nobody knows, and the other leg may follow at any moment.
+    let more = match refused.reason.as_str() {
+        "STORE_UNAVAILABLE" => 0,
+        "OUTCOME_UNKNOWN" => 1,
+        _ => panic!("{refused:?}"),
+    };
+    let least = acknowledged.len();
+    assert!((least..=least + more).contains(&there(&mut ledger)));
 
     std::fs::remove_file(&ballast).unwrap();
     let since = Instant::now();
-    let late = id();
-    while ledger
-        .call(
-            "CreateEntry",
-            &json!({"entry": entry(&late, &[("a", -1), ("b", 1)])}),
-        )
-        .status
-        != 200
-    {
+    // What was refused is sent again, the same: it goes in, and once.
+    let (late, asked) = last;
+    while ledger.call("CreateEntry", &json!({"entry": asked})).status != 200 {
         assert!(
             since.elapsed() < PATIENCE,
             "space came back, and writes did not:\n{}",
@@ -113,8 +118,7 @@ fn on_a_full_disk_writes_fail_and_reads_go_on_and_space_that_comes_back_is_used(
         std::thread::sleep(Duration::from_millis(100));
     }
     acknowledged.push(late);
-    let balance = ledger.balances("b")[&("b".to_owned(), "customer/main".to_owned())];
-    assert_eq!(balance, i64::try_from(acknowledged.len()).unwrap());
+    assert_eq!(there(&mut ledger), acknowledged.len());
     bank.check();
     bank.stop();
 }

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use lombard_store::{Position, Stop, StoreError};
+use lombard_store::{Stop, StoreError};
 
 use super::Flow;
+use super::seen::Seen;
 use crate::book::{Book, address_index};
 use crate::hold;
 use crate::refusal::Refusal;
@@ -27,7 +28,7 @@ impl Flow {
     pub(super) async fn plan<'a>(
         &self,
         entry: &'a Entry,
-        seen: &mut Position,
+        seen: &mut Seen,
     ) -> Result<Result<Plan<'a>, Refusal>, StoreError> {
         let legs = match (&entry.reverses, &entry.hold) {
             (Some(reverses), _) => {

@@ -8,7 +8,7 @@ use lombard_store::{Position, Stop};
 
 use super::{Failure, Ledger, answer};
 use crate::apply::Carried;
-use crate::flow::Posted;
+use crate::flow::{Posted, in_doubt};
 use crate::parse::Batch;
 use crate::reads::entry::{self as read, Elsewhere};
 use crate::refusal::Refusal;
@@ -95,7 +95,10 @@ impl Ledger {
                 tokio::task::yield_now().await;
             }
             let entries = &batch.entries[chain.first..chain.first + chain.len];
-            let run = self.flow.run(entries, self.now_us(), false).await?;
+            let run = match self.flow.run(entries, self.now_us(), false).await {
+                Err(error) if turn > 0 => return Err(in_doubt(error).into()),
+                run => run?,
+            };
             seen = seen.max(run.position);
             for (outcome, answer) in outcomes[chain.place..].iter_mut().zip(&run.value) {
                 self.metrics.answered(answer.as_ref());

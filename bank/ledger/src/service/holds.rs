@@ -7,6 +7,7 @@ use lombard_contracts::bank::ledger::v1::{
 
 use super::{Failure, Ledger, answer};
 use crate::book::Book;
+use crate::flow::in_doubt;
 use crate::reads;
 use crate::types::{Entry, EntryId};
 
@@ -59,7 +60,11 @@ impl Ledger {
         // Only the names of the addresses are read: they never change.
         let head = self
             .read(&entry.home, |rows| Book::require(rows, &entry.home))
-            .await?;
+            .await
+            .map_err(|failure| match failure {
+                Failure::Store(error) => in_doubt(error).into(),
+                refused @ Failure::Refused(_) => refused,
+            })?;
         Ok((Some(reads::holds::message(&head, id, &row)), result))
     }
 

@@ -428,15 +428,44 @@ impl Run {
 
     /// Sends it until there is an answer that is not a failure.
     async fn send(&mut self, request: &Request) -> Result<EntryResult, Error> {
+        let mut in_doubt = self.sent.iter().any(|sent| sent.id() == request.id());
         loop {
             match self
                 .until_crash(async |bank| post(bank, request).await)
                 .await
             {
-                Some(Err(error)) if error.retryable => self.failed(&error).await,
+                Some(Err(error)) if error.retryable => {
+                    self.failed(&error).await;
+                    in_doubt |= error.reason != "STORE_UNAVAILABLE";
+                    if !in_doubt {
+                        self.assert_nothing_is_in(request).await;
+                    }
+                }
                 Some(answer) => return answer,
-                None => self.bank.crash().await,
+                None => {
+                    self.bank.crash().await;
+                    in_doubt = true;
+                }
             }
+        }
+    }
+
+    /// What was refused as unavailable has changed nothing, whoever looks.
+    async fn assert_nothing_is_in(&mut self, request: &Request) {
+        let ask = GetEntryRequest {
+            id: request.id().to_owned(),
+            home: request.home(),
+            ..Default::default()
+        };
+        match call!(self.bank, get_entry(GetEntryRequest), ask) {
+            Ok(found) => panic!("seed {}: unavailable, and there: {found:?}", self.seed),
+            // It may be unavailable as well; and some requests name nobody's account.
+            Err(error) => assert!(
+                error.retryable
+                    || ["ENTRY_NOT_FOUND", "ACCOUNT_NOT_FOUND"].contains(&error.reason.as_ref()),
+                "seed {}: {error}",
+                self.seed
+            ),
         }
     }
 
