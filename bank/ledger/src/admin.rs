@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::book::{Book, Note, Postings};
 use crate::limits::ADDRESSES_PER_ACCOUNT_MAX;
 use crate::refusal::Refusal;
-use crate::rows::{AddressRow, Head, JournalKind, State};
+use crate::rows::{AddressRow, Head, JournalKind};
+use crate::state::State;
 
 /// An address as it is asked for; its syntax and currency are checked already.
 #[derive(Debug, Clone, PartialEq, Eq)]

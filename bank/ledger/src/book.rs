@@ -1,15 +1,17 @@
 //! An account while a rule works on it: its head and state, read once, changed
-//! in memory, written back with the journal rows that tell the change.
+//! in memory, and written by the journal rows that tell the change.
 
 use std::borrow::Cow;
 
 use buffa::ViewEncode as _;
-use lombard_store::{Fault, Rows, Stop};
+use bytes::Bytes;
+use lombard_store::{Fault, Rows, Stop, Wanted};
 
 use crate::limits::EXPIRIES_PER_COMMIT_MAX;
 use crate::recent::Recent;
 use crate::refusal::Refusal;
-use crate::rows::{self, Head, HoldRow, JournalKind, JournalView, PostingRowView, State};
+use crate::rows::{self, Head, HoldRow, JournalKind, JournalView, PostingRowView};
+use crate::state::State;
 use crate::types::{EntryId, Leg, LegOutcome, day_of};
 use crate::value_axis;
 
@@ -22,6 +24,15 @@ pub struct Book {
     pub state: State,
     recent: Recent,
     head_changed: bool,
+    unwritten: Option<Unwritten>,
+}
+
+/// A journal row before what is known only when all is done: where the account then stands.
+#[derive(Debug, Clone)]
+struct Unwritten {
+    booked_us: i64,
+    entry: Option<EntryId>,
+    body: Vec<u8>,
 }
 
 /// What one journal row tells, apart from what the book knows itself.
@@ -79,12 +90,7 @@ impl Book {
         Ok(Self::look(rows)?.map(|book| match book {
             Cow::Owned(book) => book,
             // Without the ids of a burst, which are many and of no use to a reader.
-            Cow::Borrowed(book) => Self {
-                head: book.head.clone(),
-                recent: Recent::after(&book.state.newest_entry_id),
-                state: book.state.clone(),
-                head_changed: false,
-            },
+            Cow::Borrowed(book) => Self::new(book.head.clone(), book.state.clone()),
         }))
     }
 
@@ -96,16 +102,24 @@ impl Book {
         if let Some(book) = rows.kept::<Self>() {
             return Ok(Some(Cow::Borrowed(book)));
         }
+        rows.prefetch(&[
+            Wanted::Row(Bytes::from_static(rows::HEAD)),
+            Wanted::Range(rows::last_journal()),
+        ])?;
         let Some(head) = Self::load_head(rows)? else {
             return Ok(None);
         };
-        let state = Self::load_state(rows)?;
-        Ok(Some(Cow::Owned(Self {
+        Ok(Some(Cow::Owned(Self::new(head, State::load(rows)?))))
+    }
+
+    fn new(head: Head, state: State) -> Self {
+        Self {
             head,
-            recent: Recent::after(&state.newest_entry_id),
+            recent: Recent::after(state.newest),
             state,
             head_changed: false,
-        })))
+            unwritten: None,
+        }
     }
 
     /// Takes the account to change it, and then to [`Self::save`] it.
@@ -125,17 +139,6 @@ impl Book {
     /// [`Refusal::AccountNotFound`].
     pub fn take_required(rows: &mut Rows<'_>, account: &str) -> Result<Box<Self>, Stop<Refusal>> {
         Self::take(rows)?.ok_or_else(|| not_found(account))
-    }
-
-    /// Reads where the account stands.
-    ///
-    /// # Errors
-    /// A fault of the store; a damaged row.
-    pub fn load_state(rows: &Rows<'_>) -> Result<State, Fault> {
-        match rows.get(rows::STATE)? {
-            Some(value) => rows::decode::<State>("state", rows::STATE, &value),
-            None => Ok(State::default()),
-        }
     }
 
     /// Reads what is fixed about the account; none if it does not exist.
@@ -164,10 +167,8 @@ impl Book {
             ..State::default()
         };
         Box::new(Self {
-            head,
-            state,
-            recent: Recent::after(&[]),
             head_changed: true,
+            ..Self::new(head, state)
         })
     }
 
@@ -231,10 +232,7 @@ impl Book {
     /// Remembers that the id was decided or applied here.
     pub fn saw(&mut self, id: EntryId) {
         self.recent.saw(id);
-        if id.0.as_slice() > self.state.newest_entry_id.as_slice() {
-            self.state.newest_entry_id.clear();
-            self.state.newest_entry_id.extend_from_slice(&id.0);
-        }
+        self.state.newest = self.state.newest.max(Some(id));
     }
 
     /// Moves one leg. Floors are the caller's to check, by [`Self::check_floors`].
@@ -302,8 +300,8 @@ impl Book {
         }
     }
 
-    /// Writes one journal row (the event) with these postings, and links it
-    /// into the chain. Returns its booked moment.
+    /// Adds one journal row (the event) with these postings. Returns its booked
+    /// moment. It is written with the next one, or with [`Self::save`].
     ///
     /// # Errors
     /// A fault of the store, from the value axis.
@@ -313,6 +311,7 @@ impl Book {
         note: Note<'_>,
         postings: &Postings,
     ) -> Result<i64, Fault> {
+        self.write(rows);
         let booked_us = note
             .not_before_us
             .max(self.state.booked_us.saturating_add(1));
@@ -346,16 +345,36 @@ impl Book {
             detail: note.detail,
             ..JournalView::default()
         };
-        let (value, link) = rows::chain(&self.state.chain, journal.encode_to_vec());
-        rows.append(rows::journal_key(booked_us).to_vec(), value);
-        self.state.chain.clear();
-        self.state.chain.extend_from_slice(&link);
+        self.unwritten = Some(Unwritten {
+            booked_us,
+            entry: note.entry,
+            body: journal.encode_to_vec(),
+        });
         self.state.booked_us = booked_us;
         for &(index, amount_minor) in postings {
             let address = u32::try_from(index).unwrap_or(u32::MAX);
             value_axis::shift(rows, address, amount_minor, booked_day, value_day)?;
         }
         Ok(booked_us)
+    }
+
+    /// Writes the journal row that was added last, and links it into the chain.
+    fn write(&mut self, rows: &mut Rows<'_>) {
+        let Some(Unwritten {
+            booked_us,
+            entry,
+            mut body,
+        }) = self.unwritten.take()
+        else {
+            return;
+        };
+        if let Some(standing) = self.state.standing(entry) {
+            rows::add_standing(&mut body, standing);
+        }
+        let before = self.state.chain.as_ref().map_or(&[][..], |link| link);
+        let (value, link) = rows::chain(before, body);
+        rows.append(rows::journal_key(booked_us).to_vec(), value);
+        self.state.chain = Some(link);
     }
 
     /// Gives back what expired at or before `now_us`: one journal row for each
@@ -397,15 +416,18 @@ impl Book {
         if full && self.state.next_expiry_us != 0 && self.state.next_expiry_us <= now_us {
             return self.expire_holds(rows, now_us);
         }
+        self.write(rows);
         Ok(())
     }
 
     /// Writes the book back, as the last of all changes: the next function finds it at hand.
+    /// What changed in it since it was taken is told by a journal row, or forgotten.
     pub fn save(mut self: Box<Self>, rows: &mut Rows<'_>) {
         if std::mem::take(&mut self.head_changed) {
+            self.head.number = self.state.number;
             rows.put(rows::HEAD, rows::encode(&self.head));
         }
-        rows.put(rows::STATE, rows::encode(&self.state));
+        self.write(rows);
         rows.keep(self);
     }
 

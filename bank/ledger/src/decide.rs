@@ -2,6 +2,7 @@
 
 use buffa::ViewEncode as _;
 use lombard_store::{Fault, Rows, Stop, StoreError};
+use serde_json::json;
 
 use crate::book::{Book, Note, Postings};
 use crate::hold;
@@ -164,6 +165,15 @@ pub fn refuse(
         ..EntryRow::default()
     };
     rows.put(rows::entry_key(id).to_vec(), rows::encode(&row));
+    let detail = json!({"reason": reason, "message": message}).to_string();
+    let note = Note {
+        entry: Some(id),
+        home,
+        detail: &detail,
+        ..Note::new(JournalKind::Refused, now_us, "ledger")
+    };
+    book.expire_holds(rows, now_us)?;
+    book.journal(rows, note, &Postings::new())?;
     book.saw(id);
     book.save(rows);
     Ok(None)

@@ -22,6 +22,7 @@ pub mod reserve;
 pub mod reversal;
 pub mod rows;
 pub mod service;
+pub mod state;
 pub mod sweeper;
 pub mod types;
 pub mod value_axis;

@@ -1,73 +1,205 @@
 //! Which entry ids an account has seen lately: so that a new one is known to be
 //! new without a look at the rows, also where ids arrive a little out of order.
+//!
+//! An id is remembered as a *print*: its time, and 16 bits of the rest. Two ids may
+//! share one, and then the second is looked up; so nothing that was seen is ever
+//! called new. Every account remembers a few, in one piece of memory; one that sees
+//! many at once remembers a burst of them.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::types::EntryId;
 
-/// Ids that are remembered of any account, the greatest ones.
-const IDS_FEW: usize = 32;
-/// Ids that are remembered of an account that sees many at once: a batch's ids have the
-/// same few milliseconds in front, and are in no order behind them.
-const IDS_MAX: usize = 4_096;
-/// How far apart in time ids are that are seen at once.
-const AT_ONCE_MS: i64 = 2_000;
+/// Prints that are remembered of any account, the last ones.
+const FEW: usize = 32;
+/// A burst is when that many ids lie no further apart in time.
+const BURST_MS: u64 = 500;
+/// Prints of a generation: of a burst, the last two generations are remembered.
+const GENERATION_MAX: usize = 16_384;
+/// How much time a generation spans at most.
+const GENERATION_MS: u64 = 2_000;
+/// Fewer ids in a generation than this: the burst is over.
+const GENERATION_MIN: usize = 128;
+/// Bits of a print behind its time.
+const FOLD_BITS: u32 = 16;
 
-/// The ids above a mark that an account has seen, all of them.
+/// The prints above a mark of the ids that an account has seen, all of them.
 #[derive(Debug, Clone)]
 pub struct Recent {
-    /// Of ids up to here nothing is known. None: everything is known.
-    mark: Option<EntryId>,
-    ids: BTreeSet<EntryId>,
+    /// Of ids with prints up to here nothing is known.
+    mark: u64,
+    greatest: u64,
+    few: [u64; FEW],
+    /// Where the next one of the few goes.
+    next: usize,
+    burst: Option<Box<Burst>>,
+}
+
+/// The ids of an account that sees many at once: a batch's ids have the same few
+/// milliseconds in front, are in no order behind them, and batches overlap.
+#[derive(Debug, Clone)]
+struct Burst {
+    current: Generation,
+    previous: Generation,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Generation {
+    prints: HashSet<u64, BuildHasherDefault<Pass>>,
+    greatest: u64,
+    since_ms: u64,
+}
+
+/// A print's low bits are a hash already, but all ids of a moment have the same high ones.
+#[derive(Default)]
+struct Pass(u64);
+
+impl Hasher for Pass {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 << 8 | u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, print: u64) {
+        self.0 = mixed(print);
+    }
+}
+
+/// Spreads a number over all bits (the multiplier is 2^64 over the golden ratio).
+fn mixed(number: u64) -> u64 {
+    let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    spread ^ (spread >> 32)
+}
+
+/// Prints of different moments are in the order of the moments.
+fn print(id: EntryId) -> u64 {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = id.0;
+    let time = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    let rest = u64::from_be_bytes(rest) ^ u64::from(u16::from_be_bytes([g, h])).rotate_right(16);
+    // Zero is what a place has that holds none.
+    (time << FOLD_BITS | mixed(rest) >> (u64::BITS - FOLD_BITS)).max(1)
+}
+
+fn ms(print: u64) -> u64 {
+    print >> FOLD_BITS
 }
 
 impl Recent {
-    /// Where nothing is known but the greatest id so far; empty: there is none.
-    pub fn after(newest: &[u8]) -> Self {
+    /// Where nothing is known but the greatest id so far, or that there is none.
+    pub fn after(newest: Option<EntryId>) -> Self {
+        // All prints of its moment: which of them were seen is not known.
+        let mark = newest.map_or(0, |id| print(id) | ((1 << FOLD_BITS) - 1));
         Self {
-            mark: EntryId::from_slice(newest),
-            ids: BTreeSet::new(),
+            mark,
+            greatest: mark,
+            few: [0; FEW],
+            next: 0,
+            burst: None,
         }
     }
 
     /// Whether the id was not seen, for certain.
     pub fn surely_new(&self, id: EntryId) -> bool {
-        match self.ids.last() {
-            Some(greatest) if id > *greatest => true,
-            _ => self.mark.is_none_or(|mark| id > mark) && !self.ids.contains(&id),
+        let print = print(id);
+        if print > self.greatest {
+            return true;
         }
+        print > self.mark
+            && !self.few.contains(&print)
+            && self.burst.as_ref().is_none_or(|burst| !burst.has(print))
     }
 
     /// Remembers the id.
     pub fn saw(&mut self, id: EntryId) {
-        if self.mark.is_some_and(|mark| id <= mark) {
+        let print = print(id);
+        if print <= self.mark {
             return;
         }
-        self.ids.insert(id);
-        // Two for one, so that what a burst left behind is gone soon after it.
-        for _ in 0..2 {
-            let (Some(least), Some(greatest)) = (self.ids.first(), self.ids.last()) else {
-                return;
-            };
-            let at_once = greatest.time_ms() - least.time_ms() <= AT_ONCE_MS;
-            let max = if at_once { IDS_MAX } else { IDS_FEW };
-            if self.ids.len() <= max {
+        self.greatest = self.greatest.max(print);
+        if let Some(burst) = &mut self.burst {
+            if burst.is_over(print) {
+                self.mark = self.mark.max(burst.greatest());
+                self.burst = None;
+            } else {
+                self.mark = self.mark.max(burst.add(print));
                 return;
             }
-            self.mark = self.ids.pop_first();
         }
+        let oldest = std::mem::replace(&mut self.few[self.next], print);
+        self.next = (self.next + 1) % FEW;
+        if oldest == 0 {
+            return;
+        }
+        if ms(oldest).abs_diff(ms(print)) > BURST_MS {
+            self.mark = self.mark.max(oldest);
+            return;
+        }
+        let all = std::mem::replace(&mut self.few, [0; FEW]);
+        self.next = 0;
+        let mut burst = Burst::at(ms(print));
+        for print in all.into_iter().chain([oldest]) {
+            burst.add(print);
+        }
+        self.burst = Some(Box::new(burst));
+    }
+}
+
+impl Burst {
+    fn at(since_ms: u64) -> Self {
+        Self {
+            current: Generation {
+                since_ms,
+                ..Generation::default()
+            },
+            previous: Generation::default(),
+        }
+    }
+
+    fn has(&self, print: u64) -> bool {
+        self.current.prints.contains(&print) || self.previous.prints.contains(&print)
+    }
+
+    fn greatest(&self) -> u64 {
+        self.current.greatest.max(self.previous.greatest)
+    }
+
+    fn is_over(&self, print: u64) -> bool {
+        ms(print) > self.current.since_ms + GENERATION_MS
+            && self.current.prints.len() < GENERATION_MIN
+    }
+
+    /// Adds a print. The greatest one of those that are forgotten for it; zero: none.
+    fn add(&mut self, print: u64) -> u64 {
+        let mut forgotten = 0;
+        if self.current.prints.len() >= GENERATION_MAX
+            || ms(print) > self.current.since_ms + GENERATION_MS
+        {
+            let current = Generation {
+                since_ms: ms(print),
+                ..Generation::default()
+            };
+            let previous = std::mem::replace(&mut self.current, current);
+            forgotten = std::mem::replace(&mut self.previous, previous).greatest;
+        }
+        self.current.prints.insert(print);
+        self.current.greatest = self.current.greatest.max(print);
+        forgotten
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
-
-    fn id(number: u8) -> EntryId {
-        EntryId([number; 16])
-    }
 
     /// Of a moment.
     fn at(ms: u64, number: u64) -> EntryId {
@@ -77,40 +209,66 @@ mod tests {
         EntryId(id)
     }
 
+    fn remembered(recent: &Recent) -> usize {
+        let few = recent.few.iter().filter(|print| **print > 0).count();
+        let burst = recent.burst.as_ref();
+        few + burst.map_or(0, |burst| {
+            burst.current.prints.len() + burst.previous.prints.len()
+        })
+    }
+
     #[test]
     fn many_are_remembered_of_a_burst_and_few_of_what_is_spread() {
-        let mut recent = Recent::after(&[]);
+        let mut recent = Recent::after(None);
         for number in 0..10_000 {
-            recent.saw(at(1_000_000, number));
+            recent.saw(at(1_000_000 + number / 10, number));
         }
-        assert_eq!(recent.ids.len(), IDS_MAX);
+        assert!(remembered(&recent) > 9_000);
+        // Late, between the others: new, and known to be.
+        let late =
+            (0..1_000).filter(|late| recent.surely_new(at(1_000_500 + late / 10, 1 << 40 | late)));
+        assert!(late.count() > 950);
         for step in 0..10_000 {
             recent.saw(at(2_000_000 + step * 1_000, step));
         }
-        assert!(recent.ids.len() <= IDS_FEW);
+        assert!(remembered(&recent) <= FEW);
         // Newer than what was forgotten, and not among the rest.
         assert!(recent.surely_new(at(11_999_500, 0)));
     }
 
     #[test]
     fn an_id_is_new_if_it_is_above_the_mark_and_was_not_seen() {
-        let mut recent = Recent::after(&id(10).0);
-        assert!(!recent.surely_new(id(9)) && !recent.surely_new(id(10)));
-        recent.saw(id(20));
-        assert!(recent.surely_new(id(15)) && recent.surely_new(id(21)));
-        assert!(!recent.surely_new(id(20)));
+        let mut recent = Recent::after(Some(at(10, 0)));
+        assert!(!recent.surely_new(at(9, 0)) && !recent.surely_new(at(10, 7)));
+        recent.saw(at(20, 0));
+        assert!(recent.surely_new(at(15, 0)) && recent.surely_new(at(21, 0)));
+        assert!(!recent.surely_new(at(20, 0)));
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
-        fn nothing_that_was_seen_is_ever_called_new(numbers in prop::collection::vec(any::<u8>(), 0..300), newest in any::<u8>()) {
-            let mut recent = Recent::after(&id(newest).0);
-            let mut seen: BTreeSet<u8> = (0..=newest).collect();
-            for number in numbers {
-                prop_assert!(!(recent.surely_new(id(number)) && seen.contains(&number)));
-                recent.saw(id(number));
-                seen.insert(number);
-                prop_assert!(!recent.surely_new(id(number)));
+        fn nothing_that_was_seen_is_ever_called_new(
+            newest in 0_u64..100,
+            // A few ids of few moments, as they come again; jumps; bursts beyond a generation.
+            steps in prop::collection::vec((0_u64..4_000, 0_u64..50, 1_u64..3_000), 0..40),
+        ) {
+            let mut recent = Recent::after(Some(at(newest, 0)));
+            let mut seen = BTreeSet::from([at(newest, 0)]);
+            let mut now = newest;
+            for (jump, number, many) in steps {
+                now += jump / 4;
+                for one in 0..many {
+                    let id = at(now + one / 64, number + one);
+                    prop_assert!(!(recent.surely_new(id) && seen.contains(&id)));
+                    recent.saw(id);
+                    prop_assert!(!recent.surely_new(id));
+                    seen.insert(id);
+                }
+                for old in seen.iter().rev().step_by(97) {
+                    prop_assert!(!recent.surely_new(*old));
+                }
             }
         }
     }

@@ -3,8 +3,7 @@
 //! | key | value | what |
 //! | --- | --- | --- |
 //! | `h` | `Head` | entity, addresses, floors, freezes, metadata |
-//! | `s` | `State` | balances, last number, chain, next expiry |
-//! | `j` booked_us | `Journal` | one change of the account: its event and a link of its chain |
+//! | `j` booked_us | `Journal` | one change of the account: its event, a link of its chain, and where the account stands after it |
 //! | `n` entry id | `EntryRow` | an entry that this account decided |
 //! | `m` entry id | `MarkerRow` | an entry of another home whose legs are reserved or applied here |
 //! | `d` entry id, account | `MarkerRow` | in a suspense account: legs diverted from that account |
@@ -14,14 +13,14 @@
 //!
 //! Numbers in keys are big-endian, so that keys sort as the numbers do.
 
-use buffa::Message;
+use buffa::{Message, ViewEncode as _};
 use bytes::Bytes;
 pub use lombard_contracts::bank::ledger::rows::v1::__buffa::view::{
-    EntryLegView, EntryRowView, JournalView, PostingRowView,
+    EntryLegView, EntryRowView, JournalView, PostingRowView, StandingView,
 };
 pub use lombard_contracts::bank::ledger::rows::v1::{
     AddressRow, Decision, EntryLeg, EntryRow, Head, HoldRow, Journal, JournalKind, MarkerRow,
-    PostingRow, ShiftRow, State,
+    PostingRow, ShiftRow, Standing,
 };
 use lombard_store::{Direction, Fault, RowRange, StoreError};
 use sha2::{Digest, Sha256};
@@ -30,8 +29,6 @@ use crate::types::EntryId;
 
 /// The row of what is fixed about the account.
 pub const HEAD: &[u8] = b"h";
-/// The row of where the account stands.
-pub const STATE: &[u8] = b"s";
 /// The first byte of journal rows' keys.
 pub const JOURNAL: u8 = b'j';
 /// Tag and length before the chain's 32 bytes, which end every journal row:
@@ -53,6 +50,11 @@ pub fn journal_booked_us(key: &[u8]) -> Option<i64> {
         Some((&JOURNAL, rest)) => rest.try_into().ok().map(i64::from_be_bytes),
         _ => None,
     }
+}
+
+/// The last journal row.
+pub fn last_journal() -> RowRange {
+    journal_at_or_before(i64::MAX)
 }
 
 /// The last journal row at or before a moment.
@@ -136,6 +138,16 @@ pub fn decode<M: Message>(what: &str, key: &[u8], value: &[u8]) -> Result<M, Fau
 /// A row's value.
 pub fn encode<M: Message>(row: &M) -> Vec<u8> {
     row.encode_to_vec()
+}
+
+/// Ends a journal row's value, but for its link, with where the account stands.
+pub fn add_standing(value: &mut Vec<u8>, standing: StandingView<'_>) {
+    // All other fields stand before this one.
+    let last = JournalView {
+        standing: standing.into(),
+        ..JournalView::default()
+    };
+    last.encode(value);
 }
 
 /// The value of a journal row, chained to the one before it; also the new link.

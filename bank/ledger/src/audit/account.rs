@@ -2,12 +2,13 @@
 
 mod entries;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::finding::{FindingKind, Findings};
 use super::hold::Holds;
 use super::tally::{At, Fact, Marked, Tally};
-use crate::rows::{self, Head, HoldRow, Journal, JournalKind, PostingRow, ShiftRow, State};
+use crate::rows::{self, Head, HoldRow, Journal, JournalKind, PostingRow, ShiftRow};
+use crate::state::State;
 use crate::types::{EntryId, day_of};
 use crate::value_axis::{self, Level};
 
@@ -62,7 +63,10 @@ pub struct Auditor {
     shifts: BTreeMap<(u32, Level, i32), i128>,
     holds: Holds,
     newest: Option<EntryId>,
-    state_seen: bool,
+    /// What the last journal row says of where the account stands.
+    state: State,
+    /// Entries that the journal says were refused for good, and that have no row yet.
+    refused: BTreeSet<EntryId>,
     moving: bool,
 }
 
@@ -87,7 +91,8 @@ impl Auditor {
             shifts: BTreeMap::new(),
             holds: Holds::default(),
             newest: None,
-            state_seen: false,
+            state: State::default(),
+            refused: BTreeSet::new(),
             moving,
         }
     }
@@ -102,7 +107,6 @@ impl Auditor {
             Some(b'm') => self.marker(key, value),
             Some(b'n') => self.entry(key, value),
             Some(b'o') => self.hold(key, value),
-            Some(b's') if key == rows::STATE => self.state(key, value),
             Some(&value_axis::SHIFT) => self.shift(key, value),
             Some(b'x') => {
                 if !self.moving {
@@ -128,14 +132,8 @@ impl Auditor {
                 "the account has no head",
             );
         }
-        if !self.state_seen {
-            self.find(
-                FindingKind::StateWrong,
-                rows::STATE,
-                "the account has no state",
-            );
-        }
         if !self.moving {
+            self.standing(head.as_ref());
             for ((address, level, period), amount) in std::mem::take(&mut self.shifts) {
                 if amount != 0 {
                     let key = value_axis::shift_key(address, level, period);
@@ -196,6 +194,10 @@ impl Auditor {
         if let Some(hold) = EntryId::from_slice(&journal.hold_id) {
             self.holds.journal(hold, &journal);
         }
+        if journal.kind.as_known() == Some(JournalKind::Refused) {
+            self.refused.extend(EntryId::from_slice(&journal.entry_id));
+        }
+        self.state = State::after(&journal);
         Ok(())
     }
 
@@ -349,50 +351,34 @@ impl Auditor {
         Ok(())
     }
 
-    fn state(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
-        let state: State = decode(key, value)?;
-        self.state_seen = true;
-        if self.moving {
-            return Ok(());
-        }
-        if (state.number, state.booked_us) != (self.number, self.booked_us.max(0)) {
+    /// Where the account stands is what its rows say.
+    fn standing(&mut self, head: Option<&Head>) {
+        let last = rows::journal_key(self.booked_us);
+        let told = head.map_or(0, |head| head.number);
+        if told > self.number {
             let message = format!(
-                "the state is after event {} booked at {}, the journal ends with {} at {}",
-                state.number, state.booked_us, self.number, self.booked_us
+                "event {told} changed it last, the journal ends with {}",
+                self.number
             );
-            self.find(FindingKind::StateWrong, key, message);
+            self.find(FindingKind::StateWrong, rows::HEAD, message);
         }
-        if state.chain != self.chain {
-            self.find(
-                FindingKind::ChainBroken,
-                key,
-                "the state's link is not the last one of the journal",
-            );
-        }
-        for index in 0..self.balances.len().max(state.balances.len()) {
-            let computed = self.balances.get(index).copied().unwrap_or(0);
-            let stored = state.balances.get(index).copied().unwrap_or(0);
-            if i128::from(stored) != computed {
-                let address = self
-                    .address(index)
-                    .map(|row| row.address.clone())
-                    .unwrap_or_default();
-                let message =
-                    format!("{address} has a balance of {stored}, its postings sum to {computed}");
-                self.find(FindingKind::BalanceWrong, key, message);
-            }
-        }
-        let newest = self.newest.map(|id| id.0.to_vec()).unwrap_or_default();
-        if state.newest_entry_id < newest {
+        if self.state.newest < self.newest {
             self.find(
                 FindingKind::StateWrong,
-                key,
-                "an entry is newer than the newest that the state knows",
+                &last,
+                "an entry is newer than the newest that it knows",
             );
         }
-        self.holds
-            .state(&self.audit.account, &state, &mut self.audit.findings);
-        Ok(())
+        for id in std::mem::take(&mut self.refused) {
+            let message = format!("missing: the journal says that entry {id} was refused");
+            self.find(FindingKind::EntryWrong, &rows::entry_key(id), message);
+        }
+        self.holds.state(
+            &self.audit.account,
+            &last,
+            &self.state,
+            &mut self.audit.findings,
+        );
     }
 
     fn shift(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {

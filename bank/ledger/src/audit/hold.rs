@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use super::finding::{FindingKind, Findings};
 use crate::book::HoldState;
 use crate::hold::remaining;
-use crate::rows::{self, HoldRow, Journal, State};
+use crate::rows::{self, HoldRow, Journal};
+use crate::state::State;
 use crate::types::EntryId;
 
 /// The open holds of an account, from its journal. An account has at most
@@ -89,12 +90,22 @@ impl Holds {
             self.open_rows += 1;
             if row.expires_us != 0 {
                 self.expiries.insert((row.expires_us, id));
+                self.next_expiry_us = match self.next_expiry_us {
+                    0 => row.expires_us,
+                    earliest => earliest.min(row.expires_us),
+                };
             }
         }
     }
 
-    /// The state row, which comes when all holds were seen.
-    pub(super) fn state(&mut self, account: &str, state: &State, findings: &mut Findings) {
+    /// Where the account stands by its last journal row, when all holds were seen.
+    pub(super) fn state(
+        &mut self,
+        account: &str,
+        last: &[u8],
+        state: &State,
+        findings: &mut Findings,
+    ) {
         for (id, (_, rest)) in self.open.drain() {
             let message = format!("{rest} are held by hold {id}, which has no row");
             findings.add(
@@ -106,21 +117,17 @@ impl Holds {
         }
         if state.open_holds != self.open_rows {
             let message = format!(
-                "the state counts {} open holds, there are {}",
+                "it counts {} open holds, there are {}",
                 state.open_holds, self.open_rows
             );
-            findings.add(FindingKind::HoldWrong, account, rows::STATE, message);
+            findings.add(FindingKind::HoldWrong, account, last, message);
         }
-        self.next_expiry_us = self
-            .expiries
-            .first()
-            .map_or(0, |(expires_us, _)| *expires_us);
         if state.next_expiry_us != self.next_expiry_us {
             let message = format!(
-                "the state's next expiry is {}, the earliest hold's {}",
+                "its next expiry is {}, the earliest hold's {}",
                 state.next_expiry_us, self.next_expiry_us
             );
-            findings.add(FindingKind::ExpiryWrong, account, rows::STATE, message);
+            findings.add(FindingKind::ExpiryWrong, account, last, message);
         }
     }
 

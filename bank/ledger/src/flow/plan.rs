@@ -10,7 +10,8 @@ use crate::book::{Book, address_index};
 use crate::hold;
 use crate::refusal::Refusal;
 use crate::reversal;
-use crate::rows::{Head, State};
+use crate::rows::Head;
+use crate::state::State;
 use crate::types::{Entry, HoldStep, Leg, other_accounts};
 
 /// What is known of an entry before home decides.

@@ -5,7 +5,8 @@ use lombard_store::{Rows, Stop};
 
 use super::balances;
 use crate::refusal::Refusal;
-use crate::rows::{AddressRow, Head, State};
+use crate::rows::{AddressRow, Head};
+use crate::state::State;
 
 /// An account, as callers see it.
 pub fn message(head: &Head, state: &State) -> Account {

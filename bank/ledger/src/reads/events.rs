@@ -125,6 +125,7 @@ fn type_name(kind: JournalKind) -> &'static str {
         JournalKind::JOURNAL_KIND_METADATA_SET => "MetadataSet",
         JournalKind::JOURNAL_KIND_HOLD_EXPIRED => "HoldExpired",
         JournalKind::JOURNAL_KIND_DIVERTED => "LegsDiverted",
+        JournalKind::JOURNAL_KIND_REFUSED => "EntryRefused",
     }
 }
 

@@ -12,7 +12,8 @@ use crate::admin::{self, NewAddress, OpenAccount};
 use crate::book::Book;
 use crate::reads;
 use crate::refusal::Refusal;
-use crate::rows::{Head, State};
+use crate::rows::Head;
+use crate::state::State;
 
 /// Partitions of the ledger that are no accounts begin with this.
 const INTERNAL: u8 = b'~';

@@ -64,6 +64,10 @@ impl Auditor {
             .ok_or("an entry key without an id")?;
         self.newest = self.newest.max(Some(id));
         if row.decision.as_known() != Some(Decision::Accepted) {
+            if !self.refused.remove(&id) && !self.moving {
+                let message = format!("entry {id} was refused, and the journal does not tell it");
+                self.find(FindingKind::EntryWrong, key, message);
+            }
             return Ok(());
         }
         self.audit.entries += 1;
