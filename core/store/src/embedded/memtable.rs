@@ -5,12 +5,12 @@
 //! (`frozen`). Reads look at active, frozen, index, in this order.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::port::{KeyspaceId, PartitionId};
@@ -143,7 +143,7 @@ impl Memtable {
     pub(super) fn new(partitions_idle_max: usize, kept_bytes_max: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             active_bytes: AtomicUsize::new(0),
             frozen_bytes: AtomicUsize::new(0),
             kept_bytes: AtomicUsize::new(0),
