@@ -261,8 +261,8 @@ impl Core {
             };
             let deleted = matches!(change, Change::Delete);
             // There was nothing: an event is written once.
-            let is_new =
-                matches!(change, Change::Event(_) | Change::New(_)) || known.rules_out(key);
+            let told_new = matches!(change, Change::Event(_) | Change::New(_));
+            let is_new = told_new || known.rules_out(key);
             let copy = self.tables.memtable.forget(known, key);
             bytes += if is_new && !deleted {
                 active.put_new(key, at as u32, place)
@@ -271,7 +271,11 @@ impl Core {
                     self.before(frozen.as_deref(), key, copy, seen)
                 })
             };
-            known.note(key);
+            if told_new {
+                known.note_new(key);
+            } else {
+                known.note(key);
+            }
             at += len;
         }
         self.tables.memtable.add_bytes(bytes);

@@ -4,7 +4,8 @@
 //! reads and replaces, and a row that is not there, under an id newer than all
 //! before. The first kind is kept as a copy; the second is answered by a
 //! *fence*: the greatest key of the partition, in the index or in memory, that
-//! begins with the same byte.
+//! begins with the same byte. Where rows are added by who knows that they are new,
+//! nobody asks, and no fence is kept.
 
 use bytes::Bytes;
 
@@ -44,6 +45,8 @@ pub(super) struct Known {
     /// Where there is no fence, there is no row either.
     complete: bool,
     misses: u8,
+    /// First bytes, a bit each, that have no fence and will have none.
+    open: [u64; 4],
 }
 
 #[derive(Debug)]
@@ -106,6 +109,9 @@ impl Known {
         let Some(first) = key.first() else {
             return false;
         };
+        if self.is_open(*first) {
+            return false;
+        }
         match self.fences.iter().find(|fence| fence.first == *first) {
             Some(fence) => key > fence.greatest.as_slice(),
             None => self.complete,
@@ -117,6 +123,9 @@ impl Known {
         let Some(first) = key.first() else {
             return;
         };
+        if self.is_open(*first) {
+            return;
+        }
         match self.fences.iter_mut().find(|fence| fence.first == *first) {
             Some(fence) if key > fence.greatest.as_slice() => fence.greatest = SmallKey::new(key),
             Some(_) => {}
@@ -126,12 +135,28 @@ impl Known {
         }
     }
 
+    /// There is this row now, and who added it knew that it was new.
+    pub(super) fn note_new(&mut self, key: &[u8]) {
+        let Some(&first) = key.first() else {
+            return;
+        };
+        if !self.is_open(first) {
+            self.open[usize::from(first / 64)] |= 1 << (first % 64);
+            self.fences.retain(|fence| fence.first != first);
+        }
+    }
+
+    fn is_open(&self, first: u8) -> bool {
+        self.open[usize::from(first / 64)] & 1 << (first % 64) != 0
+    }
+
     /// The index was asked for a row that is not there: whether its fence should be looked up.
     pub(super) fn missed(&mut self, first: u8) -> bool {
         self.misses = self.misses.saturating_add(1);
         self.misses > MISSES
             && self.fences.len() < FENCES_MAX
             && !self.complete
+            && !self.is_open(first)
             && self.fences.iter().all(|fence| fence.first != first)
     }
 
@@ -186,6 +211,22 @@ mod tests {
         }
         for first in 0..=u8::MAX {
             assert!(!known.rules_out(&[first, 1]));
+        }
+    }
+
+    #[test]
+    fn rows_that_are_known_to_be_new_open_their_fence_and_no_other() {
+        let mut known = Known::nothing_there();
+        known.note(b"a5");
+        known.note(b"b5");
+        known.note_new(b"a6");
+        known.note_new(b"c1");
+        assert!(!known.rules_out(b"a7") && !known.rules_out(b"c2"));
+        assert!(known.rules_out(b"b6") && known.rules_out(b"d"));
+        known.note(b"a8");
+        assert!(!known.rules_out(b"a9"));
+        for _ in 0..9 {
+            assert!(!known.missed(b'a'));
         }
     }
 

@@ -238,7 +238,8 @@ impl Memtable {
         for FrozenSlot { slot, frozen, .. } in slots {
             let mut state = slot.state.lock();
             let SlotState { active, known, .. } = &mut *state;
-            for (key, cell) in frozen.rows.iter() {
+            let replaced = frozen.rows.has_replaced().then(|| frozen.rows.iter());
+            for (key, cell) in replaced.into_iter().flatten() {
                 if cell.before == Before::Something
                     && let Some(value) = frozen.rows.bytes(key, cell)
                     && active.get(key).is_none()

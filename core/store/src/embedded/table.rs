@@ -39,6 +39,8 @@ pub(super) struct Table {
     dead: [(u32, u32); DEAD_SEGMENTS],
     /// Of some rows nobody knows what they were before.
     has_unknown: bool,
+    /// Some rows replaced others.
+    has_replaced: bool,
 }
 
 /// A row that was written since the last checkpoint.
@@ -111,7 +113,15 @@ impl Table {
         for (key, cell) in std::mem::take(&mut self.hot) {
             self.rows.insert(key, cell);
         }
-        std::mem::take(self)
+        // Empty now; what comes next needs its memory.
+        let fresh = std::mem::take(&mut self.fresh);
+        std::mem::replace(
+            self,
+            Self {
+                fresh,
+                ..Self::default()
+            },
+        )
     }
 
     /// Puts a row of the record that was added last; if it is not in the table yet,
@@ -136,7 +146,9 @@ impl Table {
         if self.fresh.iter().any(|(fresh, _)| fresh.as_slice() == key) {
             self.settle();
         }
-        let replaced = |found: &mut Cell| {
+        let has_replaced = &mut self.has_replaced;
+        let mut replaced = |found: &mut Cell| {
+            *has_replaced = true;
             let before = match found.before {
                 Before::Unknown => Before::Unknown,
                 Before::Nothing | Before::Something => Before::Something,
@@ -152,6 +164,7 @@ impl Table {
         let Some(found) = self.rows.get_mut(key) else {
             let before = before();
             self.has_unknown |= before == Before::Unknown;
+            *has_replaced |= before == Before::Something;
             self.rows.insert(SmallKey::new(key), cell(before));
             return ROW_OVERHEAD_BYTES;
         };
@@ -178,6 +191,11 @@ impl Table {
     /// Segments with rows of this table that were replaced in it, and how many bytes.
     pub(super) fn dead(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.dead.iter().copied().filter(|(_, bytes)| *bytes > 0)
+    }
+
+    /// Whether some rows replaced others, for certain.
+    pub(super) fn has_replaced(&self) -> bool {
+        self.has_replaced
     }
 
     /// Whether of some rows nobody knows what they were before.
