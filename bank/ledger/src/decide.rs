@@ -3,6 +3,7 @@
 use buffa::ViewEncode as _;
 use lombard_store::{Fault, Rows, Stop, StoreError};
 use serde_json::json;
+use smol_str::SmolStr;
 
 use crate::book::{Book, Note, Postings};
 use crate::hold;
@@ -41,7 +42,7 @@ pub fn decide(
     rows: &mut Rows<'_>,
     entry: &Entry,
     legs: &[Leg],
-    entities: &[(String, String)],
+    entities: &[(SmolStr, SmolStr)],
     now_us: i64,
 ) -> Result<Decided, Stop<Refusal>> {
     let mut book = Book::take_required(rows, &entry.home)?;
@@ -284,7 +285,7 @@ pub fn leg_of(row: &EntryLeg) -> Result<Leg, Fault> {
 fn check_balanced(
     home_entity: &str,
     home: &str,
-    entities: &[(String, String)],
+    entities: &[(SmolStr, SmolStr)],
     legs: &[Leg],
 ) -> Result<(), Refusal> {
     let entity_of = |account: &str| {

@@ -8,7 +8,7 @@
 
 mod harness;
 
-use harness::{Bank, MONDAY_US, address, call, id, leg, leg_on, payment};
+use harness::{Bank, MONDAY_US, address, call, create_entries, id, leg, leg_on, payment};
 use lombard_contracts::bank::ledger::v1::*;
 use lombard_rpc::{Code, Error};
 
@@ -380,7 +380,7 @@ async fn a_bad_entry_is_refused_with_its_reason_and_changes_nothing() {
             entries: vec![entry],
             ..Default::default()
         };
-        let answer = call!(bank, create_entries(CreateEntriesRequest), request).expect(what);
+        let answer = create_entries(&bank.ledger, request).await.expect(what);
         match &answer.outcomes[0].outcome {
             Some(entry_outcome::Outcome::Refused(refusal)) => {
                 // Home remembers a refusal that a reservation led to.
@@ -453,7 +453,7 @@ async fn batches_have_their_limits() {
             entries,
             ..Default::default()
         };
-        call!(bank, create_entries(CreateEntriesRequest), request)
+        create_entries(&bank.ledger, request).await
     };
     assert_eq!(told(&send(vec![]).await.unwrap_err()).1, "NO_ENTRIES");
     let many = (0..8_193)

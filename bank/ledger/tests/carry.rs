@@ -36,7 +36,7 @@ async fn decide_only(bank: &Bank, number: u64, from: &str, to: &str, amount_mino
         hold: None,
         reverses: None,
     };
-    let entities = [(to.to_owned(), "default".to_owned())];
+    let entities = [(to.into(), "default".into())];
     let now_us = bank.now_us();
     let keyspace = bank.ledger.keyspace();
     let decided = keyspace

@@ -34,7 +34,7 @@ mod harness;
 use std::collections::HashMap;
 use std::path::Path;
 
-use harness::{Bank, SECOND_US, address, call, id};
+use harness::{Bank, SECOND_US, address, call, create_entries, id};
 use lombard_contracts::bank::ledger::v1::*;
 use lombard_ledger::types::{DAY_US, day_of, parse_day, print_day};
 use lombard_money::Currency;
@@ -304,7 +304,8 @@ impl Play {
             entries,
             ..Default::default()
         };
-        let answer = call!(self.bank, create_entries(CreateEntriesRequest), request)
+        let answer = create_entries(&self.bank.ledger, request)
+            .await
             .map_err(|error| error.to_string())?;
         let reasons: Vec<String> = answer
             .outcomes

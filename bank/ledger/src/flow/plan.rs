@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use lombard_store::{Stop, StoreError};
+use smol_str::SmolStr;
 
 use super::Flow;
 use super::seen::Seen;
@@ -19,9 +20,9 @@ pub(super) struct Plan<'a> {
     pub entry: &'a Entry,
     pub legs: Cow<'a, [Leg]>,
     /// Each other account and its legal entity, in key order.
-    pub entities: Vec<(String, String)>,
+    pub entities: Vec<(SmolStr, SmolStr)>,
     /// The other accounts that must reserve, in key order.
-    pub reserving: Vec<String>,
+    pub reserving: Vec<SmolStr>,
 }
 
 impl Flow {
@@ -71,13 +72,13 @@ impl Flow {
                 })?;
                 let reserves = check_other(&book.head, account, legs).map_err(Stop::Refused)?;
                 check_range(&book.head, &book.state, account, legs).map_err(Stop::Refused)?;
-                Ok((book.head.entity.clone(), reserves))
+                Ok((SmolStr::new(&book.head.entity), reserves))
             });
             match checked.await? {
                 Ok((entity, reserves)) => {
-                    plan.entities.push((account.to_owned(), entity));
+                    plan.entities.push((account.into(), entity));
                     if reserves {
-                        plan.reserving.push(account.to_owned());
+                        plan.reserving.push(account.into());
                     }
                 }
                 Err(refusal) => return Ok(Err(refusal)),

@@ -1,5 +1,7 @@
 //! Entries: one, a batch, a reversal; and reading them back.
 
+use buffa::Message as _;
+use connectrpc::PreEncoded;
 use lombard_contracts::bank::ledger::v1::{
     CreateEntriesResponse, CreateEntryResponse, EntryOutcome, GetEntryResponse,
     ReverseEntryResponse,
@@ -85,9 +87,9 @@ impl Ledger {
         &self,
         batch: Batch,
         brief: bool,
-    ) -> Result<CreateEntriesResponse, Failure> {
-        let count = batch.entries.len() + batch.refused.len();
-        let mut outcomes = vec![EntryOutcome::default(); count];
+    ) -> Result<PreEncoded<CreateEntriesResponse>, Failure> {
+        let mut outcomes = Outcomes::new(brief);
+        let mut refused = batch.refused.iter().peekable();
         let guard = self.in_flight.begin(|| self.keyspace.position());
         let mut seen = Position::default();
         for (turn, chain) in batch.chains.iter().enumerate() {
@@ -100,21 +102,22 @@ impl Ledger {
                 run => run?,
             };
             seen = seen.max(run.position);
-            for (outcome, answer) in outcomes[chain.place..].iter_mut().zip(&run.value) {
+            while let Some((_, refusal)) = refused.next_if(|(place, _)| *place < chain.place) {
+                self.metrics.answered(Err(refusal));
+                outcomes.add(Err(refusal));
+            }
+            for answer in &run.value {
                 self.metrics.answered(answer.as_ref());
-                *outcome = entry_outcome(answer.as_ref(), brief);
+                outcomes.add(answer.as_ref());
             }
         }
         guard.finish();
-        for (place, refusal) in &batch.refused {
+        for (_, refusal) in refused {
             self.metrics.answered(Err(refusal));
-            outcomes[*place] = entry_outcome(Err(refusal), brief);
+            outcomes.add(Err(refusal));
         }
         self.keyspace.durable(seen).await?;
-        Ok(CreateEntriesResponse {
-            outcomes,
-            ..CreateEntriesResponse::default()
-        })
+        Ok(outcomes.finish())
     }
 
     /// Reads an entry back: what home decided, and whether every leg is where it belongs.
@@ -162,12 +165,38 @@ impl Ledger {
     }
 }
 
-fn entry_outcome(answer: Result<&Posted, &Refusal>, brief: bool) -> EntryOutcome {
-    EntryOutcome {
-        outcome: match answer {
-            Ok(posted) => answer::posted(posted, brief).into(),
-            Err(refusal) => answer::refusal(refusal).into(),
-        },
-        ..EntryOutcome::default()
+/// A batch's answer, encoded as it comes: thousands of outcomes would leave the
+/// processor's caches before the last one is there.
+struct Outcomes {
+    brief: bool,
+    encoded: Vec<u8>,
+    one: CreateEntriesResponse,
+}
+
+impl Outcomes {
+    fn new(brief: bool) -> Self {
+        Self {
+            brief,
+            encoded: Vec::new(),
+            one: CreateEntriesResponse::default(),
+        }
+    }
+
+    /// The next one, in the order of the request. Messages one behind the other are one
+    /// message, with what repeats in this order (protobuf, "Encoding", last one wins).
+    fn add(&mut self, answer: Result<&Posted, &Refusal>) {
+        self.one.outcomes.clear();
+        self.one.outcomes.push(EntryOutcome {
+            outcome: match answer {
+                Ok(posted) => answer::posted(posted, self.brief).into(),
+                Err(refusal) => answer::refusal(refusal).into(),
+            },
+            ..EntryOutcome::default()
+        });
+        self.one.encode(&mut self.encoded);
+    }
+
+    fn finish(self) -> PreEncoded<CreateEntriesResponse> {
+        PreEncoded::from_bytes_unchecked(self.encoded)
     }
 }

@@ -1,6 +1,8 @@
 //! The RPC handlers: parse, call the operation, answer.
 
-use connectrpc::{ConnectError, RequestContext, Response, ServiceRequest, ServiceResult};
+use connectrpc::{
+    ConnectError, PreEncoded, RequestContext, Response, ServiceRequest, ServiceResult,
+};
 use lombard_contracts::bank::ledger::v1::*;
 use lombard_rpc::Error;
 
@@ -183,7 +185,7 @@ impl LedgerService for Ledger {
         &self,
         _: RequestContext,
         request: ServiceRequest<'_, CreateEntriesRequest>,
-    ) -> ServiceResult<CreateEntriesResponse> {
+    ) -> ServiceResult<PreEncoded<CreateEntriesResponse>> {
         answering!({
             Ledger::create_entries(
                 self,

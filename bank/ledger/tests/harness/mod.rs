@@ -9,9 +9,12 @@
 
 use std::sync::Arc;
 
+use buffa::Message as _;
 use bytes::Bytes;
+use connectrpc::{CodecFormat, Encodable as _};
 use lombard_contracts::bank::ledger::v1::{
-    Account, Address, AddressBalance, CreateAccountRequest, Entry, Floor, GetBalancesRequest, Leg,
+    Account, Address, AddressBalance, CreateAccountRequest, CreateEntriesRequest,
+    CreateEntriesResponse, Entry, Floor, GetBalancesRequest, Leg,
 };
 use lombard_ledger::audit::{Report, RowsPage, Source, check};
 use lombard_ledger::coordinator::{Coordinator, Pass};
@@ -47,6 +50,22 @@ macro_rules! call {
     }};
 }
 pub(crate) use call;
+
+/// As `call!`: a batch's answer comes encoded.
+pub async fn create_entries(
+    ledger: &Ledger,
+    message: CreateEntriesRequest,
+) -> Result<CreateEntriesResponse, lombard_rpc::Error> {
+    struct Seat {
+        ledger: Ledger,
+    }
+    let seat = Seat {
+        ledger: ledger.clone(),
+    };
+    let answer = call!(seat, create_entries(CreateEntriesRequest), message)?;
+    let encoded = answer.encode(CodecFormat::Proto).unwrap();
+    Ok(CreateEntriesResponse::decode_from_slice(&encoded).unwrap())
+}
 
 /// A ledger, its engine and its clock.
 pub struct Bank {

@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::Mutex;
 
-use crate::harness::{Bank, SECOND_US, call, id, leg};
+use crate::harness::{Bank, SECOND_US, call, create_entries, id, leg};
 use crate::rules::{HELD, MAIN};
 use crate::{KINDS, seeds};
 
@@ -251,8 +251,7 @@ impl<'a> Client<'a> {
             entries,
             ..Default::default()
         };
-        let send =
-            async |seat: &Seat| call!(seat, create_entries(CreateEntriesRequest), request.clone());
+        let send = async |seat: &Seat| create_entries(&seat.ledger, request.clone()).await;
         let answer = self.until_answered(send).await.unwrap();
         for outcome in answer.outcomes {
             if let Some(entry_outcome::Outcome::Accepted(result)) = outcome.outcome {

@@ -14,7 +14,7 @@ mod rules;
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 
-use harness::{Bank, SECOND_US, call, id, leg, leg_on};
+use harness::{Bank, SECOND_US, call, create_entries, id, leg, leg_on};
 use lombard_contracts::bank::ledger::v1::*;
 use lombard_ledger::Options;
 use lombard_rpc::Error;
@@ -372,9 +372,7 @@ impl Run {
         let now_us = self.bank.now_us();
         let answer = loop {
             match self
-                .until_crash(async |bank| {
-                    call!(bank, create_entries(CreateEntriesRequest), request.clone())
-                })
+                .until_crash(async |bank| create_entries(&bank.ledger, request.clone()).await)
                 .await
             {
                 Some(Ok(answer)) => break answer,
