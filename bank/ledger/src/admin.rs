@@ -55,7 +55,8 @@ pub fn open(
                 what: "account",
             }));
         }
-        return Ok((book.head, book.state, true));
+        let (head, state) = unchanged(book, rows);
+        return Ok((head, state, true));
     }
     let head = Head {
         account: asked.id.clone(),
@@ -112,7 +113,7 @@ pub fn add_addresses(
         }
     }
     if missing.is_empty() {
-        return Ok((book.head, book.state));
+        return Ok(unchanged(book, rows));
     }
     add(&mut book, &missing).map_err(Stop::Refused)?;
     let detail = json!({ "addresses": addresses_json(&missing) });
@@ -142,7 +143,7 @@ pub fn set_floor(
         .require_address(&address.address, &address.currency)
         .map_err(Stop::Refused)?;
     if book.floor(index) == address.floor {
-        return Ok((book.head, book.state));
+        return Ok(unchanged(book, rows));
     }
     if let Some(row) = book.head_mut().addresses.get_mut(index) {
         row.has_floor = address.floor.is_some();
@@ -165,7 +166,7 @@ pub fn freeze(
 ) -> Result<(Head, State), Stop<Refusal>> {
     let mut book = open_book(rows, account)?;
     if (book.head.debits_frozen, book.head.credits_frozen) == (debits, credits) {
-        return Ok((book.head, book.state));
+        return Ok(unchanged(book, rows));
     }
     let head = book.head_mut();
     head.debits_frozen = debits;
@@ -192,7 +193,7 @@ pub fn close(
 ) -> Result<(Head, State), Stop<Refusal>> {
     let mut book = Book::take_required(rows, account)?;
     if book.head.closed {
-        return Ok((book.head, book.state));
+        return Ok(unchanged(book, rows));
     }
     book.expire_holds(rows, now_us)?;
     let not_empty = |what| {
@@ -237,7 +238,7 @@ pub fn set_metadata(
             .iter()
             .all(|(key, value)| book.head.metadata.get(key) == Some(value));
     if same {
-        return Ok((book.head, book.state));
+        return Ok(unchanged(book, rows));
     }
     book.head_mut().metadata = metadata.clone().into_iter().collect();
     finish(
@@ -258,6 +259,13 @@ fn open_book(rows: &mut Rows<'_>, account: &str) -> Result<Box<Book>, Stop<Refus
         }));
     }
     Ok(book)
+}
+
+/// What was asked for is so already.
+fn unchanged(book: Box<Book>, rows: &mut Rows<'_>) -> (Head, State) {
+    let answer = (book.head.clone(), book.state.clone());
+    book.put_back(rows);
+    answer
 }
 
 /// Expires what is due, and tells the change behind it.

@@ -84,11 +84,12 @@ pub fn apply(
     };
     match &marker {
         Some(marker) if marker.diverted => {
-            return Ok(Applied::Diverted {
-                entity: book.head.entity.clone(),
-            });
+            let entity = book.head.entity.clone();
+            book.put_back(rows);
+            return Ok(Applied::Diverted { entity });
         }
         Some(marker) if !marker.reserved => {
+            book.put_back(rows);
             return outcomes(rows, account, carried, marker).map(Applied::Posted);
         }
         _ => {}

@@ -420,6 +420,11 @@ impl Book {
         Ok(())
     }
 
+    /// Puts back what was taken and not changed.
+    pub fn put_back(self: Box<Self>, rows: &mut Rows<'_>) {
+        rows.keep(self);
+    }
+
     /// Writes the book back, as the last of all changes: the next function finds it at hand.
     /// What changed in it since it was taken is told by a journal row, or forgotten.
     pub fn save(mut self: Box<Self>, rows: &mut Rows<'_>) {

@@ -50,7 +50,9 @@ pub fn decide(
     if !book.surely_new(entry.id)
         && let Some(row) = load_entry(rows, entry.id)?
     {
-        return replay(rows, &book, entry.id, &row, Some(&digest));
+        let first = replay(rows, &book, entry.id, &row, Some(&digest));
+        book.put_back(rows);
+        return first;
     }
     if book.head.closed {
         return Err(Stop::Refused(Refusal::Closed {
@@ -151,7 +153,9 @@ pub fn refuse(
 ) -> Result<Option<Decided>, Stop<Refusal>> {
     let mut book = Book::take_required(rows, home)?;
     if let Some(row) = load_entry(rows, id)? {
-        return match replay(rows, &book, id, &row, None) {
+        let first = replay(rows, &book, id, &row, None);
+        book.put_back(rows);
+        return match first {
             Ok(decided) => Ok(Some(decided)),
             Err(Stop::Refused(_)) => Ok(None),
             Err(fault) => Err(fault),

@@ -114,7 +114,9 @@ impl Sweeper {
             let swept = self.keyspace.update(account.as_bytes(), |rows| {
                 let mut book = Book::take_required(rows, account)?;
                 if book.state.next_expiry_us == 0 || book.state.next_expiry_us > now_us {
-                    return Ok::<_, Stop<Refusal>>(book.state.next_expiry_us);
+                    let next = book.state.next_expiry_us;
+                    book.put_back(rows);
+                    return Ok::<_, Stop<Refusal>>(next);
                 }
                 book.expire_holds(rows, now_us)?;
                 let next = book.state.next_expiry_us;

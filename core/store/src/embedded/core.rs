@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::StoreError;
@@ -24,7 +24,8 @@ use super::memtable::{Frozen, Memtable, Slot, SlotState};
 use super::options::EmbeddedOptions;
 use super::record::{Draft, HEADER_BYTES, commit_bytes, row_bytes};
 use super::segment::Place;
-use super::table::Before;
+use super::table::{Before, Table};
+use super::tail::{Noted, Tail};
 use super::view::{Seen, Stored, View};
 
 /// Records are encoded in pieces of memory of this size; the memtable's rows point into them.
@@ -196,12 +197,23 @@ impl Core {
 
     /// The partition's version, from the index if it is not at hand.
     fn load(&self, slot: &Slot, state: &mut SlotState) -> Result<(), StoreError> {
+        if state.version.is_some() && !matches!(state.tail, Tail::Unread) {
+            return Ok(());
+        }
+        let found = self.tables.stored.index.partition(&slot.id)?;
+        let stored = found.as_ref().map(|(_, tail)| tail.as_ref());
+        let no_rows = Table::default();
+        let frozen = state.frozen.as_deref();
+        let newer = [
+            &state.active,
+            frozen.map_or(&no_rows, |frozen| &frozen.rows),
+        ];
+        state.tail = Tail::read(stored, &newer);
         if state.version.is_none() {
-            let found = self.tables.stored.index.version(&slot.id)?;
             if found.is_none() {
                 state.known = Known::nothing_there();
             }
-            state.version = Some(found.unwrap_or_default());
+            state.version = Some(found.map_or(0, |(version, _)| version));
         }
         Ok(())
     }
@@ -243,12 +255,17 @@ impl Core {
         seen: &Seen,
         appended: Appended,
     ) {
+        let is_first = state.version == Some(1);
         let SlotState {
             active,
             frozen,
             known,
+            tail,
             ..
         } = state;
+        if is_first {
+            *tail = Tail::first(changes.rows.iter().map(noted));
+        }
         let mut bytes = active.add_record(appended.bytes);
         let mut at = HEADER_BYTES + slot.id.key.len();
         for (key, change) in &changes.rows {
@@ -275,6 +292,9 @@ impl Core {
                 known.note_new(key);
             } else {
                 known.note(key);
+            }
+            if !is_first {
+                tail.note(&noted((key, change)));
             }
             at += len;
         }
@@ -327,6 +347,14 @@ impl Core {
         if !self.checkpoint_asked.swap(true, Ordering::Relaxed) {
             self.checkpoint_wanted.raise();
         }
+    }
+}
+
+fn noted<'a>((key, change): (&'a Bytes, &Change)) -> Noted<'a> {
+    Noted {
+        key,
+        is_event: matches!(change, Change::Event(_)),
+        deleted: matches!(change, Change::Delete),
     }
 }
 

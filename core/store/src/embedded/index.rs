@@ -6,7 +6,8 @@
 //! only, and compaction must be able to fail (a full disk) and be tried again,
 //! where fjall's own workers end for good.
 //!
-//! Keys: `00`, partition: the partition's version. `01`, partition, `00 00`, row
+//! Keys: `00`, partition: the partition's version, and the key of its last event
+//! where that is known. `01`, partition, `00 00`, row
 //! key: a row. A zero byte in a partition's key is written `00 ff` in the latter,
 //! so that rows sort by partition, then by key.
 
@@ -34,6 +35,7 @@ use crate::rows::{Direction, RowRange};
 use super::memtable::FrozenSlot;
 use super::options::EmbeddedOptions;
 use super::segment::Place;
+use super::tail::Tail;
 use super::tiers;
 
 const VERSION: u8 = 0;
@@ -162,12 +164,17 @@ impl Index {
 
     /// The partition's version; none if it was never written.
     pub(super) fn version(&self, partition: &PartitionId) -> Result<Option<u64>, StoreError> {
-        let found = self
-            .tree(partition.keyspace)?
-            .tree
-            .get(version_key(&partition.key), SeqNo::MAX)
-            .map_err(|error| failed("read", &error))?;
-        found.map(|value| parse_version(&value)).transpose()
+        Ok(self.partition(partition)?.map(|(version, _)| version))
+    }
+
+    /// The partition's version, and the key of its last event, empty where that is not
+    /// known; none if it was never written.
+    pub(super) fn partition(
+        &self,
+        partition: &PartitionId,
+    ) -> Result<Option<(u64, Bytes)>, StoreError> {
+        let tree = self.tree(partition.keyspace)?.tree;
+        partition_in(&tree, &partition.key)
     }
 
     /// What it has of a row.
@@ -275,16 +282,25 @@ impl Index {
         let failed = |error: lsm_tree::Error| failed("write", &error);
         let tree = self.tree(keyspace)?.tree;
         let mut ingestion = tree.ingestion().map_err(failed)?;
+        let mut value = Vec::new();
         for slot in slots {
+            let key = slot.key.as_slice();
+            value.clear();
+            value.extend_from_slice(&slot.frozen.version.to_le_bytes());
+            if let Tail::Unread = slot.frozen.tail {
+                // It was written to by the log that was replayed, and by nobody since.
+                let stored = partition_in(&tree, key)?;
+                let stored = stored.as_ref().map(|(_, tail)| tail.as_ref());
+                let tail = Tail::read(stored, &[&slot.frozen.rows]);
+                value.extend_from_slice(tail.key().unwrap_or_default());
+            } else {
+                value.extend_from_slice(slot.frozen.tail.key().unwrap_or_default());
+            }
             ingestion
-                .write(
-                    version_key(slot.key.as_slice()),
-                    slot.frozen.version.to_le_bytes(),
-                )
+                .write(version_key(key), value.as_slice())
                 .map_err(failed)?;
         }
         let mut rows = 0;
-        let mut value = Vec::new();
         for slot in slots {
             let mut row = row_key(slot.key.as_slice(), b"");
             let prefix = row.len();
@@ -386,11 +402,19 @@ fn runs(tree: &AnyTree) -> [usize; tiers::LEVELS] {
     std::array::from_fn(|level| version.level(level).map_or(0, |level| level.run_count()))
 }
 
-fn parse_version(value: &[u8]) -> Result<u64, StoreError> {
-    value
-        .try_into()
-        .map(u64::from_le_bytes)
-        .map_err(|_| StoreError::Damaged("index: a partition's version has a wrong length".into()))
+/// A partition's version, and the key of its last event.
+fn partition_in(tree: &AnyTree, partition: &[u8]) -> Result<Option<(u64, Bytes)>, StoreError> {
+    let found = tree
+        .get(version_key(partition), SeqNo::MAX)
+        .map_err(|error| failed("read", &error))?;
+    let parse = |value: &[u8]| {
+        let (version, tail) = value.split_first_chunk()?;
+        Some((u64::from_le_bytes(*version), Bytes::copy_from_slice(tail)))
+    };
+    let short = || StoreError::Damaged("index: a partition's version is too short".into());
+    found
+        .map(|value| parse(&value).ok_or_else(short))
+        .transpose()
 }
 
 fn version_key(partition: &[u8]) -> Vec<u8> {

@@ -21,6 +21,7 @@ use super::known::Known;
 use super::record::partition_crc;
 use super::segment::Place;
 use super::table::{Before, Table};
+use super::tail::Tail;
 
 /// How often a busy slot is tried before its thread sleeps.
 const SPINS: usize = 100;
@@ -62,6 +63,8 @@ pub(super) struct SlotState {
     pub(super) frozen: Option<Arc<Frozen>>,
     /// What is known of the index's rows without asking it.
     pub(super) known: Known,
+    /// The last of the partition's events.
+    pub(super) tail: Tail,
     /// What the last function kept of the rows, as they are in `version`.
     pub(super) kept: Option<Kept>,
     /// It stands in its shard's dirty list.
@@ -71,6 +74,7 @@ pub(super) struct SlotState {
 /// What a checkpoint writes of one partition.
 pub(super) struct Frozen {
     pub(super) version: u64,
+    pub(super) tail: Tail,
     pub(super) rows: Table,
 }
 
@@ -214,6 +218,7 @@ impl Memtable {
                 }
                 let frozen = Arc::new(Frozen {
                     version: state.version.unwrap_or_default(),
+                    tail: state.tail.clone(),
                     rows: state.active.freeze(),
                 });
                 state.frozen = Some(frozen.clone());

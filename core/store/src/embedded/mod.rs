@@ -42,6 +42,7 @@ mod segment;
 mod segments;
 mod sorted;
 mod table;
+mod tail;
 mod tiers;
 mod view;
 mod writer;

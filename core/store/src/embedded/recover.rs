@@ -16,11 +16,12 @@ use super::log::Head;
 use super::manifest::Manifest;
 use super::options::TornTail;
 use super::reader::{Reader, Step, remains};
-use super::record::{Kind, Record, RowKind};
+use super::record::{Kind, Record, RowIn, RowKind};
 use super::segment::{
     HEADER_PAGE_BYTES, Opened, Place, REWRITTEN_FROM, Segment, file_name, number_of,
 };
 use super::table::Before;
+use super::tail::{Noted, Tail};
 
 /// Finds the segments that the manifest lists and those that came after it was
 /// written, and removes what was being made when the process died.
@@ -285,9 +286,17 @@ impl Replay<'_> {
         }
         tables.memtable.mark_dirty(&slot, &mut state);
         let mut bytes = state.active.add_record(record.bytes.clone());
-        for row in record.rows() {
-            let row =
-                row.ok_or_else(|| damaged("a row within the record does not parse".into()))?;
+        let rows: Vec<RowIn> = record
+            .rows()
+            .collect::<Option<_>>()
+            .ok_or_else(|| damaged("a row within the record does not parse".into()))?;
+        if next == 1 {
+            state.tail = Tail::first(rows.iter().map(noted));
+        }
+        for row in &rows {
+            if next > 1 {
+                state.tail.note(&noted(row));
+            }
             let place = Place {
                 segment: segment.number,
                 offset: row.offset,
@@ -312,6 +321,14 @@ impl Replay<'_> {
             checkpoint::thaw(tables, frozen);
         }
         Ok(())
+    }
+}
+
+fn noted(row: &RowIn) -> Noted<'_> {
+    Noted {
+        key: &row.key,
+        is_event: row.kind == RowKind::Event,
+        deleted: row.kind == RowKind::Delete,
     }
 }
 

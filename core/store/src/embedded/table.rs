@@ -41,6 +41,8 @@ pub(super) struct Table {
     has_unknown: bool,
     /// Some rows replaced others.
     has_replaced: bool,
+    /// Some rows are gone.
+    has_deleted: bool,
 }
 
 /// A row that was written since the last checkpoint.
@@ -134,6 +136,7 @@ impl Table {
         deleted: bool,
         before: impl FnOnce() -> Before,
     ) -> usize {
+        self.has_deleted |= deleted;
         // A table is frozen long before it has so many records.
         let record = (self.records.len() as u32).wrapping_sub(1);
         let cell = |before| Cell {
@@ -289,6 +292,18 @@ impl Table {
         let to = to.as_ref().map(|next| next.as_slice());
         let mut rows = self.range(Bound::Included(&[first]), to, true);
         rows.next().map(|(key, _)| key.as_slice())
+    }
+
+    /// Whether a row is gone that begins with this byte.
+    pub(super) fn has_deleted(&self, first: u8) -> bool {
+        let gone = |(key, cell): (&[u8], &Cell)| cell.deleted && key.first() == Some(&first);
+        let newer = self.hot.iter().chain(&self.fresh);
+        self.has_deleted
+            && (newer.map(|(key, cell)| (key.as_slice(), cell)).any(gone)
+                || self
+                    .rows
+                    .iter()
+                    .any(|(key, cell)| gone((key.as_slice(), cell))))
     }
 
     /// Whether there is none.

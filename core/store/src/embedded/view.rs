@@ -148,6 +148,12 @@ impl<'a> View<'a> {
         if is_empty(range) || range.limit == 0 {
             return Ok(found);
         }
+        if let Some(key) = self.state.tail.answers(range)
+            && let Some(value) = self.find(key)?
+        {
+            found.push((Bytes::copy_from_slice(key), value));
+            return Ok(found);
+        }
         let descending = range.direction == Direction::Descending;
         let no_rows = Table::default();
         let frozen = self
