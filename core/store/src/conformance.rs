@@ -29,7 +29,7 @@ pub use commits::{
 };
 pub use events::{events_are_durable, events_in_order, events_of_one_keyspace};
 pub use limits::{big_values, limits_are_refused};
-pub use ranges::{ranges, ranges_over_own_changes};
+pub use ranges::{last_rows, ranges, ranges_over_own_changes};
 pub use updates::{
     concurrent_partitions, concurrent_updates, consistent_reads, idempotence_by_marker,
     kept_forms_follow_from_the_rows, reads_own_writes, refusals_change_nothing,
@@ -60,7 +60,7 @@ macro_rules! conformance {
     ($subject:expr) => {
         $crate::conformance!($subject;
             atomicity versions ordering isolation_of_keyspaces keys_of_any_bytes
-            many_partitions reopening ranges ranges_over_own_changes big_values
+            many_partitions reopening ranges ranges_over_own_changes last_rows big_values
             limits_are_refused events_in_order events_of_one_keyspace events_are_durable
             reads_own_writes refusals_change_nothing idempotence_by_marker
             concurrent_updates concurrent_partitions consistent_reads

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 use super::{Subject, commit, keyspace, partition};
 use crate::error::Stop;
-use crate::port::Wanted;
+use crate::port::{Engine, PartitionId, Wanted};
 use crate::rows::{Change, Changes, Direction, Row, RowRange, Rows};
 
 const LIMITS: [usize; 5] = [1, 2, 3, 7, usize::MAX];
@@ -140,5 +143,83 @@ pub async fn ranges_over_own_changes(subject: &dyn Subject) {
     let found = keyspace.read(b"p", look).await.unwrap().value.unwrap();
     for (range, found) in all_ranges().iter().zip(found) {
         assert_eq!(found, expected(&after, range), "{range:?}");
+    }
+}
+
+const LAST_ROWS_PARTITIONS: u8 = 6;
+const LAST_ROWS_STEPS: u32 = 60;
+
+/// The last row of a kind is the greatest one, whatever was added, replaced and removed,
+/// in commits with events and without, and after a reopening.
+pub async fn last_rows(subject: &dyn Subject) {
+    let mut dice = SmallRng::seed_from_u64(7);
+    let mut models = vec![BTreeMap::<Bytes, Bytes>::new(); usize::from(LAST_ROWS_PARTITIONS)];
+    for reopening in 0..4_u64 {
+        let engine = subject.open().await;
+        let keyspace = engine.keyspace("check").await.unwrap();
+        for step in 0..u64::from(LAST_ROWS_STEPS) {
+            for number in 0..LAST_ROWS_PARTITIONS {
+                let model = &mut models[usize::from(number)];
+                let p = partition(keyspace, &[number]);
+                let changed = any_changes(&mut dice, model);
+                let version = reopening * u64::from(LAST_ROWS_STEPS) + step;
+                commit(&engine, &p, version, changed.clone()).await.unwrap();
+                for (key, change) in changed.rows {
+                    match change.value() {
+                        Some(value) => model.insert(key, value.clone()),
+                        None => model.remove(&key),
+                    };
+                }
+                assert_last(&engine, &p, model).await;
+            }
+        }
+        subject.close(engine).await;
+    }
+    let engine = subject.open().await;
+    let keyspace = engine.keyspace("check").await.unwrap();
+    for (number, model) in (0..LAST_ROWS_PARTITIONS).zip(&models) {
+        assert_last(&engine, &partition(keyspace, &[number]), model).await;
+    }
+}
+
+/// New rows, most of them greater than those before, as events and not; sometimes one goes.
+fn any_changes(dice: &mut SmallRng, model: &BTreeMap<Bytes, Bytes>) -> Changes {
+    let mut rows = BTreeMap::new();
+    for _ in 0..dice.random_range(1..4) {
+        let place = if dice.random_bool(0.9) {
+            model.len() as u32 + dice.random_range(0..3)
+        } else {
+            dice.random_range(0..300)
+        };
+        let kind = [b'i', b'j', b'k'][dice.random_range(0..3)];
+        let key = Bytes::from([&[kind][..], &place.to_be_bytes()].concat());
+        let value = Bytes::from(vec![kind; 60]);
+        let change = match dice.random_range(0..40) {
+            0 => Change::Delete,
+            // An event is written once.
+            1..30 if kind == b'j' && !model.contains_key(&key) => Change::Event(value),
+            _ => Change::Put(value),
+        };
+        rows.insert(key, change);
+    }
+    Changes { rows }
+}
+
+async fn assert_last(engine: &Arc<dyn Engine>, p: &PartitionId, model: &BTreeMap<Bytes, Bytes>) {
+    let kinds = [&b"i"[..], b"j", b"k", b""];
+    let mut ranges: Vec<RowRange> = kinds
+        .into_iter()
+        .map(|kind| RowRange::prefix(kind, Direction::Descending, 1))
+        .collect();
+    ranges.push(RowRange {
+        from: Bound::Unbounded,
+        to: Bound::Included(Bytes::from_static(b"j\xff")),
+        direction: Direction::Descending,
+        limit: 1,
+    });
+    let wanted: Vec<Wanted> = ranges.iter().cloned().map(Wanted::Range).collect();
+    let found = engine.read(p, &wanted).await.unwrap().found;
+    for (range, found) in ranges.iter().zip(found) {
+        assert_eq!(found, expected(model, range), "{p:?} {range:?}");
     }
 }

@@ -50,9 +50,9 @@ impl Default for EmbeddedOptions {
         Self {
             segment_bytes: 64 << 20,
             log_buffer_bytes_max: 32 << 20,
-            checkpoint_bytes: 256 << 20,
+            checkpoint_bytes: 160 << 20,
             checkpoint_interval_ms: 60_000,
-            memtable_bytes_max: 640 << 20,
+            memtable_bytes_max: 384 << 20,
             inline_bytes_max: 64,
             cache_bytes: 256 << 20,
             partitions_idle_max: 100_000,

@@ -304,6 +304,11 @@ impl Replay<'_> {
             };
             let at = row.offset - record.offset;
             let deleted = row.kind == RowKind::Delete;
+            if row.kind == RowKind::Event {
+                bytes += state.active.put_new(&row.key, at, place);
+                state.known.note_new(&row.key);
+                continue;
+            }
             bytes += state
                 .active
                 .put(&row.key, at, place, deleted, || Before::Unknown);
