@@ -1,6 +1,6 @@
 //! What the store counts about itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::count::Count;
 
 /// The store's counters since it was made.
 ///
@@ -29,27 +29,20 @@ pub struct StoreCounters {
 /// The live counters behind [`StoreCounters`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub updates: AtomicU64,
-    pub reads: AtomicU64,
-    pub rows_absent: AtomicU64,
-    pub conflicts: AtomicU64,
-    pub commits: AtomicU64,
-    pub combined_operations: AtomicU64,
-    pub ambiguous: AtomicU64,
-    pub ambiguous_resolved: AtomicU64,
+    pub updates: Count,
+    pub reads: Count,
+    pub rows_absent: Count,
+    pub conflicts: Count,
+    pub commits: Count,
+    pub combined_operations: Count,
+    pub ambiguous: Count,
+    pub ambiguous_resolved: Count,
 }
 
 impl Counters {
-    /// Adds to one of them.
-    pub fn add(counter: &AtomicU64, by: u64) {
-        if by > 0 {
-            counter.fetch_add(by, Ordering::Relaxed);
-        }
-    }
-
     /// All of them, now.
     pub fn snapshot(&self) -> StoreCounters {
-        let now = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let now = Count::get;
         StoreCounters {
             updates: now(&self.updates),
             reads: now(&self.reads),

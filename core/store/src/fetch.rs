@@ -42,7 +42,7 @@ where
             if let Some((_, position)) = &known
                 && missing.is_empty()
             {
-                Counters::add(&counters.rows_absent, absent);
+                counters.rows_absent.add(absent);
                 let (value, position) = (ran?, *position);
                 return Ok(Sequenced { value, position });
             }

@@ -16,6 +16,7 @@
 
 mod combine;
 pub mod conformance;
+mod count;
 mod counters;
 pub mod embedded;
 mod error;

@@ -150,7 +150,7 @@ impl Keyspace {
     {
         let partition = self.partition(partition)?;
         let inner = &self.store.inner;
-        Counters::add(&inner.counters.updates, 1);
+        inner.counters.updates.add(1);
         match inner.engine.local() {
             Some(local) => update_local(local, &inner.counters, &partition, &mut rule),
             None => inner.combiner.update(partition, rule).await,
@@ -173,7 +173,7 @@ impl Keyspace {
     {
         let partition = self.partition(partition)?;
         let inner = &self.store.inner;
-        Counters::add(&inner.counters.reads, 1);
+        inner.counters.reads.add(1);
         match inner.engine.local() {
             Some(local) => read_local(local, &inner.counters, &partition, &mut look),
             None => {
@@ -295,7 +295,7 @@ fn update_local<T, E>(
         ran = Some(answer);
         changes.map_or(Verdict::Leave, Verdict::Commit)
     })?;
-    Counters::add(&counters.rows_absent, absent);
+    counters.rows_absent.add(absent);
     let value = ran.unwrap_or_else(|| Err(not_run()))?;
     Ok(Sequenced { value, position })
 }
@@ -312,7 +312,7 @@ fn read_local<T, E>(
         ran = Some(looked(look(rows)));
         absent = rows.absent();
     })?;
-    Counters::add(&counters.rows_absent, absent);
+    counters.rows_absent.add(absent);
     let value = ran.unwrap_or_else(|| Err(not_run()))?;
     Ok(Sequenced { value, position })
 }

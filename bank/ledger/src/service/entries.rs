@@ -8,6 +8,7 @@ use lombard_contracts::bank::ledger::v1::{
 };
 use lombard_store::{Position, Stop};
 
+use super::metrics::Answered;
 use super::{Failure, Ledger, answer};
 use crate::apply::Carried;
 use crate::flow::{Posted, in_doubt};
@@ -36,7 +37,7 @@ impl Ledger {
         match answers.pop() {
             Some(answer) => {
                 if !dry_run {
-                    self.metrics.answered(answer.as_ref());
+                    self.metrics.answered(Answered::one(answer.as_ref()));
                 }
                 let posted = answer?;
                 if let Some((_, hold)) = &posted.hold {
@@ -103,19 +104,17 @@ impl Ledger {
             };
             seen = seen.max(run.position);
             while let Some((_, refusal)) = refused.next_if(|(place, _)| *place < chain.place) {
-                self.metrics.answered(Err(refusal));
                 outcomes.add(Err(refusal));
             }
             for answer in &run.value {
-                self.metrics.answered(answer.as_ref());
                 outcomes.add(answer.as_ref());
             }
         }
         guard.finish();
         for (_, refusal) in refused {
-            self.metrics.answered(Err(refusal));
             outcomes.add(Err(refusal));
         }
+        self.metrics.answered(outcomes.answered);
         self.keyspace.durable(seen).await?;
         Ok(outcomes.finish())
     }
@@ -169,6 +168,7 @@ impl Ledger {
 /// processor's caches before the last one is there.
 struct Outcomes {
     brief: bool,
+    answered: Answered,
     encoded: Vec<u8>,
     one: CreateEntriesResponse,
 }
@@ -177,6 +177,7 @@ impl Outcomes {
     fn new(brief: bool) -> Self {
         Self {
             brief,
+            answered: Answered::default(),
             encoded: Vec::new(),
             one: CreateEntriesResponse::default(),
         }
@@ -185,6 +186,7 @@ impl Outcomes {
     /// The next one, in the order of the request. Messages one behind the other are one
     /// message, with what repeats in this order (protobuf, "Encoding", last one wins).
     fn add(&mut self, answer: Result<&Posted, &Refusal>) {
+        self.answered.add(answer);
         self.one.outcomes.clear();
         self.one.outcomes.push(EntryOutcome {
             outcome: match answer {

@@ -62,12 +62,35 @@ impl Metrics {
             .set(i64::try_from(orphaned).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn answered(&self, answer: Result<&Posted, &Refusal>) {
+    pub(super) fn answered(&self, answers: Answered) {
+        self.replayed.inc_by(answers.replayed);
+        self.accepted.inc_by(answers.accepted);
+        self.refused.inc_by(answers.refused);
+    }
+}
+
+/// How many entries were answered how: a batch's are counted before they are told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answered {
+    accepted: u64,
+    replayed: u64,
+    refused: u64,
+}
+
+impl Answered {
+    pub(super) fn add(&mut self, answer: Result<&Posted, &Refusal>) {
         match answer {
-            Ok(posted) if posted.replayed => self.replayed.inc(),
-            Ok(_) => self.accepted.inc(),
-            Err(_) => self.refused.inc(),
-        };
+            Ok(posted) if posted.replayed => self.replayed += 1,
+            Ok(_) => self.accepted += 1,
+            Err(_) => self.refused += 1,
+        }
+    }
+
+    /// One answer.
+    pub(super) fn one(answer: Result<&Posted, &Refusal>) -> Self {
+        let mut answered = Self::default();
+        answered.add(answer);
+        answered
     }
 }
 

@@ -16,7 +16,6 @@ use bytes::Bytes;
 use super::lane::{Batch, Lane, LaneState};
 use super::marker::{self, CommitId, History, Trace};
 use super::{Outcome, PAUSE_DOUBLINGS_MAX, Shared, Task};
-use crate::counters::Counters;
 use crate::error::StoreError;
 use crate::port::{Position, Version, Wanted};
 use crate::rows::{Change, Changes};
@@ -153,10 +152,10 @@ impl Committer {
             Ok(Some(position)) => Fate::In(position),
             Ok(None) => Fate::Conflict,
             Err(StoreError::Ambiguous(why)) => {
-                Counters::add(&counters.ambiguous, 1);
+                counters.ambiguous.add(1);
                 let fate = self.resolve(sent, why).await;
                 if !matches!(fate, Fate::Unknown(_)) {
-                    Counters::add(&counters.ambiguous_resolved, 1);
+                    counters.ambiguous_resolved.add(1);
                 }
                 fate
             }
@@ -218,8 +217,8 @@ impl Committer {
                 Fate::In(position) => {
                     if let Some(base) = &mut state.base {
                         if !sent.changes.is_empty() {
-                            Counters::add(&counters.commits, 1);
-                            Counters::add(&counters.combined_operations, sent.batch.operations);
+                            counters.commits.add(1);
+                            counters.combined_operations.add(sent.batch.operations);
                             let version = sent.expected.next();
                             base.loaded.apply(&sent.changes, version);
                             base.history = sent.history.clone();
@@ -231,7 +230,7 @@ impl Committer {
                     Outcome::In(position)
                 }
                 Fate::Conflict => {
-                    Counters::add(&counters.conflicts, 1);
+                    counters.conflicts.add(1);
                     state.base = None;
                     state.rerun_pending();
                     Outcome::Again

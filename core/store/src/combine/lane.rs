@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use super::marker::History;
 use super::tell::{Listener, Teller};
 use super::{Outcome, Shared, Task, commit, load};
-use crate::counters::Counters;
 use crate::error::{Stop, StoreError};
 use crate::fetch::VERSION_GUESSED;
 use crate::limits::{self, COMMIT_BYTES_MAX, COMMIT_ROWS_MAX};
@@ -199,14 +198,14 @@ impl Lane {
         if run.changes.is_empty()
             && let Some(position) = state.settled_since(operation.arrived)
         {
-            Counters::add(&shared.counters.rows_absent, run.absent);
+            shared.counters.rows_absent.add(run.absent);
             return (Step::Answered(Ok(Sequenced { value, position })), None);
         }
         let pending = state.pending.get_or_insert_with(Batch::new);
         if !pending.takes(&run.changes) {
             return (Step::Full(state.next_move()), None);
         }
-        Counters::add(&shared.counters.rows_absent, run.absent);
+        shared.counters.rows_absent.add(run.absent);
         pending.add(run.changes);
         let outcome = pending.outcome.listen();
         let task = commit::request(shared, self, &mut state);

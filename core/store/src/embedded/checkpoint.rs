@@ -69,12 +69,10 @@ pub(super) fn write(tables: &Tables, frozen: &Frozen, until: u64) -> Result<(), 
         .catalog
         .checkpoint(frozen.position, &tables.stored.segments)?;
     let figures = &tables.figures;
-    figures.checkpoints.fetch_add(1, Ordering::Relaxed);
-    figures.checkpoint_rows.fetch_add(rows, Ordering::Relaxed);
+    figures.checkpoints.add(1);
+    figures.checkpoint_rows.add(rows);
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    figures
-        .longest_checkpoint_ms
-        .fetch_max(took_ms, Ordering::Relaxed);
+    figures.longest_checkpoint_ms.saw(took_ms);
     Ok(())
 }
 
@@ -140,10 +138,7 @@ pub(super) fn run(core: &Arc<Core>) {
             return;
         }
         while let Err(error) = room(core).and_then(|()| write(&core.tables, &frozen, newest)) {
-            core.tables
-                .figures
-                .checkpoints_failed
-                .fetch_add(1, Ordering::Relaxed);
+            core.tables.figures.checkpoints_failed.add(1);
             tracing::warn!(%error, "a checkpoint failed and will be tried again");
             core.checkpoint_wanted
                 .wait(core.checkpoint_wanted.count(), RETRY_PAUSE);
@@ -174,10 +169,7 @@ fn rewrite_one(core: &Core) {
         Ok(())
     };
     if let Err(error) = done {
-        core.tables
-            .figures
-            .rewrites_failed
-            .fetch_add(1, Ordering::Relaxed);
+        core.tables.figures.rewrites_failed.add(1);
         tracing::warn!(%error, "segments could not be rewritten");
     }
 }
@@ -204,10 +196,10 @@ pub(super) fn merge(core: &Arc<Core>) {
         let done = room(core).and_then(|()| core.tables.stored.index.compact());
         let figures = &core.tables.figures;
         match done {
-            Ok(count) => figures.merges.fetch_add(count, Ordering::Relaxed),
+            Ok(count) => figures.merges.add(count),
             Err(error) => {
                 tracing::warn!(%error, "merging in the index failed and will be tried again");
-                figures.merges_failed.fetch_add(1, Ordering::Relaxed)
+                figures.merges_failed.add(1)
             }
         };
         if core.log.is_closing() {

@@ -234,11 +234,11 @@ impl Core {
         state.position = appended.position;
         let position = Position(appended.position);
         self.put_rows(slot, state, changes, seen, appended);
-        Figures::add(&self.tables.figures.commits, 1);
-        Figures::add(
-            &self.tables.figures.committed_rows,
-            changes.rows.len() as u64,
-        );
+        self.tables.figures.commits.add(1);
+        self.tables
+            .figures
+            .committed_rows
+            .add(changes.rows.len() as u64);
         if self.tables.memtable.active_bytes() > self.tables.options.checkpoint_bytes {
             self.want_checkpoint();
         }

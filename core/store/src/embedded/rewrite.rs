@@ -132,12 +132,10 @@ pub(super) fn rewrite(
     place(tables, rows)?;
     finish(disk, folder, tables, &rewriting)?;
     let figures = &tables.figures;
-    figures
-        .segments_rewritten
-        .fetch_add(group.len() as u64, Ordering::Relaxed);
+    figures.segments_rewritten.add(group.len() as u64);
     figures
         .rewritten_bytes_freed
-        .fetch_add(before.saturating_sub(size), Ordering::Relaxed);
+        .add(before.saturating_sub(size));
     Ok(())
 }
 

@@ -39,7 +39,7 @@ impl Stored {
         if let Some(value) = entry.inline {
             return Ok(Some(value));
         }
-        Figures::add(&self.figures.log_row_reads, 1);
+        self.figures.log_row_reads.add(1);
         if self.segments.get(entry.place.segment).is_some() {
             return self.read_place(id, crc, key, entry.place).map(Some);
         }
@@ -122,7 +122,7 @@ impl<'a> View<'a> {
         if let Some(kept) = self.state.known.kept(key) {
             return Ok(Some(kept.value.clone()));
         }
-        Figures::add(&self.stored.figures.index_reads, 1);
+        self.stored.figures.index_reads.add(1);
         let entry = self.stored.index.get(&self.slot.id, key)?;
         let place = entry.as_ref().map(|entry| entry.place);
         let value = match entry {
@@ -168,7 +168,7 @@ impl<'a> View<'a> {
         {
             return Ok(found);
         }
-        Figures::add(&self.stored.figures.index_ranges, 1);
+        self.stored.figures.index_ranges.add(1);
         let mut stored = self.stored.index.range(&self.slot.id, range)?.peekable();
         while found.len() < range.limit {
             if let Some(Err(error)) = stored.next_if(Result::is_err) {
@@ -213,9 +213,9 @@ impl RowSource for View<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
         let found = self.find(key)?;
         let figures = &self.stored.figures;
-        Figures::add(&figures.row_reads, 1);
+        figures.row_reads.add(1);
         if found.is_none() {
-            Figures::add(&figures.row_reads_absent, 1);
+            figures.row_reads_absent.add(1);
         }
         Ok(found)
     }

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -97,15 +96,11 @@ fn write_frame(log: &Log, frame: Frame, blocks: &mut BlockWriter) -> Result<(), 
         .sync_data()
         .map_err(|error| failed(&segment, "make durable", &error))?;
     let figures = &log.figures;
-    figures.flushes.fetch_add(1, Ordering::Relaxed);
-    figures.flushed_records.fetch_add(count, Ordering::Relaxed);
-    figures
-        .flushed_bytes
-        .fetch_add(frame_bytes, Ordering::Relaxed);
+    figures.flushes.add(1);
+    figures.flushed_records.add(count);
+    figures.flushed_bytes.add(frame_bytes);
     let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    figures
-        .longest_flush_us
-        .fetch_max(took_us, Ordering::Relaxed);
+    figures.longest_flush_us.saw(took_us);
     Ok(())
 }
 
