@@ -30,13 +30,14 @@ use super::core::{Core, Tables};
 use super::memtable::FrozenSlot;
 use super::rewrite;
 use super::table::Before;
+use super::tiers::Pace;
 use super::writer::Watch;
 
 /// Pause before a failed checkpoint is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// Merging is looked at anew after this time even if no checkpoint asks for it.
-const MERGE_PAUSE: Duration = Duration::from_secs(30);
+/// Without a checkpoint for so long, there is not much to commit.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// What is frozen and must reach the index.
 pub(super) struct Frozen {
@@ -192,8 +193,9 @@ fn room(core: &Core) -> Result<(), StoreError> {
 /// Merges what checkpoints wrote, until the log closes.
 pub(super) fn merge(core: &Arc<Core>) {
     let mut seen = 0;
+    let mut pace = Pace::Quiet;
     loop {
-        let done = room(core).and_then(|()| core.tables.stored.index.compact());
+        let done = room(core).and_then(|()| core.tables.stored.index.compact(pace));
         let figures = &core.tables.figures;
         match done {
             Ok(count) => figures.merges.add(count),
@@ -205,7 +207,11 @@ pub(super) fn merge(core: &Arc<Core>) {
         if core.log.is_closing() {
             return;
         }
-        core.merge_wanted.wait(seen, MERGE_PAUSE);
+        pace = if core.merge_wanted.wait(seen, QUIET) {
+            Pace::Busy
+        } else {
+            Pace::Quiet
+        };
         seen = core.merge_wanted.count();
         if core.log.is_closing() {
             return;

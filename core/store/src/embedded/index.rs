@@ -133,11 +133,11 @@ impl Index {
 
     /// Merges what checkpoints wrote, until there is nothing worth merging. It
     /// reads and writes in the background; nobody waits for it.
-    pub(super) fn compact(&self) -> Result<u64, StoreError> {
+    pub(super) fn compact(&self, pace: tiers::Pace) -> Result<u64, StoreError> {
         let trees: Vec<Tree> = self.trees.read().values().cloned().collect();
         let mut done = 0;
         for Tree { tree, visible } in trees {
-            while let Some(step) = tiers::next(runs(&tree)) {
+            while let Some(step) = tiers::next(runs(&tree), pace) {
                 let strategy: Arc<dyn CompactionStrategy> = match step {
                     tiers::Step::Merge(from, to) => Arc::new(PullDown(from, to)),
                     tiers::Step::Move(from, to) => Arc::new(MoveDown(from, to)),
