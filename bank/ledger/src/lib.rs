@@ -12,6 +12,7 @@ pub mod decide;
 pub mod flow;
 pub mod hold;
 pub mod in_flight;
+pub mod journal;
 pub mod limits;
 pub mod options;
 pub mod parse;

@@ -16,7 +16,7 @@ const FEW: usize = 32;
 /// A burst is when that many ids lie no further apart in time.
 const BURST_MS: u64 = 500;
 /// Prints of a generation: of a burst, the last two generations are remembered.
-const GENERATION_MAX: usize = 16_384;
+const GENERATION_MAX: usize = 32_768;
 /// How much time a generation spans at most.
 const GENERATION_MS: u64 = 2_000;
 /// Fewer ids in a generation than this: the burst is over.
