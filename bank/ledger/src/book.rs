@@ -13,7 +13,8 @@ use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::rows::{self, Head, HoldRow, JournalKind};
 use crate::state::State;
-use crate::types::{EntryId, Leg, LegOutcome};
+use crate::types::{EntryId, Leg, LegOutcome, day_of};
+use crate::value_axis;
 
 /// A loaded account.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct Book {
     pub state: State,
     recent: Recent,
     head_changed: bool,
-    pub(crate) unwritten: Option<Unwritten>,
+    unwritten: Option<Unwritten>,
 }
 
 impl Book {
@@ -243,6 +244,40 @@ impl Book {
             balance_minor: saturate(balance_minor),
             minimum_minor: row.minimum_minor,
             asked_minor: saturate(-moved_minor),
+        }
+    }
+
+    /// Adds one journal row (the event) with these postings. Returns its booked
+    /// moment. It is written with the next one, or with [`Self::save`].
+    ///
+    /// # Errors
+    /// A fault of the store, from the value axis.
+    pub fn journal(
+        &mut self,
+        rows: &mut Rows<'_>,
+        note: Note<'_>,
+        postings: &Postings,
+    ) -> Result<i64, Fault> {
+        self.write(rows);
+        let booked_us = note
+            .not_before_us
+            .max(self.state.booked_us.saturating_add(1));
+        let booked_day = day_of(booked_us);
+        let value_day = note.value_day.unwrap_or(booked_day);
+        self.state.number += 1;
+        self.state.booked_us = booked_us;
+        self.unwritten = Some(Unwritten::new(&self.state, &note, postings, value_day));
+        for &(index, amount_minor) in postings {
+            let address = u32::try_from(index).unwrap_or(u32::MAX);
+            value_axis::shift(rows, address, amount_minor, booked_day, value_day)?;
+        }
+        Ok(booked_us)
+    }
+
+    /// Writes the journal row that was added last, and links it into the chain.
+    fn write(&mut self, rows: &mut Rows<'_>) {
+        if let Some(row) = self.unwritten.take() {
+            row.write(&mut self.state, rows);
         }
     }
 

@@ -1,13 +1,12 @@
-//! Journal rows: each change of an account as an event, its postings, and a link
-//! of the account's hash chain.
+//! Journal rows: each change of an account as an event, its postings, where the
+//! account stands after it, and a link of the account's hash chain.
 
 use buffa::ViewEncode as _;
-use lombard_store::{Fault, Rows};
+use lombard_store::Rows;
 
-use crate::book::Book;
 use crate::rows::{self, JournalKind, JournalView, PostingRowView};
-use crate::types::{EntryId, day_of};
-use crate::value_axis;
+use crate::state::State;
+use crate::types::EntryId;
 
 /// A journal row before what is known only when all is done: where the account then stands.
 #[derive(Debug, Clone)]
@@ -63,27 +62,11 @@ impl<'a> Note<'a> {
 /// Postings of one journal row as they are collected: the address's index, the amount.
 pub type Postings = Vec<(usize, i64)>;
 
-impl Book {
-    /// Adds one journal row (the event) with these postings. Returns its booked
-    /// moment. It is written with the next one, or with [`Self::save`].
-    ///
-    /// # Errors
-    /// A fault of the store, from the value axis.
-    pub fn journal(
-        &mut self,
-        rows: &mut Rows<'_>,
-        note: Note<'_>,
-        postings: &Postings,
-    ) -> Result<i64, Fault> {
-        self.write(rows);
-        let booked_us = note
-            .not_before_us
-            .max(self.state.booked_us.saturating_add(1));
-        let booked_day = day_of(booked_us);
-        let value_day = note.value_day.unwrap_or(booked_day);
-        self.state.number += 1;
+impl Unwritten {
+    /// The row that brings an account to `state`, as far as that is known yet.
+    pub(crate) fn new(state: &State, note: &Note<'_>, postings: &Postings, value_day: i32) -> Self {
         let journal = JournalView {
-            number: self.state.number,
+            number: state.number,
             kind: note.kind.into(),
             entry_id: note.entry.as_ref().map_or(&[], |id| id.0.as_slice()),
             home: note.home,
@@ -96,9 +79,9 @@ impl Book {
                     ..PostingRowView::default()
                 })
                 .collect(),
-            balances: self.state.balances.iter().copied().collect(),
+            balances: state.balances.iter().copied().collect(),
             value_day,
-            decided_us: if note.decided_us == booked_us {
+            decided_us: if note.decided_us == state.booked_us {
                 0
             } else {
                 note.decided_us
@@ -109,35 +92,21 @@ impl Book {
             detail: note.detail,
             ..JournalView::default()
         };
-        self.unwritten = Some(Unwritten {
-            booked_us,
+        Self {
+            booked_us: state.booked_us,
             entry: note.entry,
             body: journal.encode_to_vec(),
-        });
-        self.state.booked_us = booked_us;
-        for &(index, amount_minor) in postings {
-            let address = u32::try_from(index).unwrap_or(u32::MAX);
-            value_axis::shift(rows, address, amount_minor, booked_day, value_day)?;
         }
-        Ok(booked_us)
     }
 
-    /// Writes the journal row that was added last, and links it into the chain.
-    pub(crate) fn write(&mut self, rows: &mut Rows<'_>) {
-        let Some(Unwritten {
-            booked_us,
-            entry,
-            mut body,
-        }) = self.unwritten.take()
-        else {
-            return;
-        };
-        if let Some(standing) = self.state.standing(entry) {
-            rows::add_standing(&mut body, standing);
+    /// Writes it, with where the account stands now, and links it into the chain.
+    pub(crate) fn write(mut self, state: &mut State, rows: &mut Rows<'_>) {
+        if let Some(standing) = state.standing(self.entry) {
+            rows::add_standing(&mut self.body, standing);
         }
-        let before = self.state.chain.as_ref().map_or(&[][..], |link| link);
-        let (value, link) = rows::chain(before, body);
-        rows.append(rows::journal_key(booked_us).to_vec(), value);
-        self.state.chain = Some(link);
+        let before = state.chain.as_ref().map_or(&[][..], |link| link);
+        let (value, link) = rows::chain(before, self.body);
+        rows.append(rows::journal_key(self.booked_us).to_vec(), value);
+        state.chain = Some(link);
     }
 }
