@@ -269,10 +269,11 @@ fn a_disk_that_takes_no_writes_leaves_callers_in_doubt_but_not_the_log() {
     let disk = FaultDisk::new(None);
     let mut model = Model::default();
     let (engine, keyspace, _) = open(&disk, folder.path()).unwrap();
-    model.work(&engine, keyspace, 100).unwrap();
+    // The next commit is one that is waited for: no other one can find the fault first.
+    model.work(&engine, keyspace, 101).unwrap();
     block_on(engine.durable(engine.position())).unwrap();
     disk.faults(|faults| faults.full = Full::ForWrites);
-    let in_doubt = model.work(&engine, keyspace, 3).unwrap_err();
+    let in_doubt = model.work(&engine, keyspace, 1).unwrap_err();
     assert!(matches!(in_doubt, StoreError::Ambiguous(_)), "{in_doubt}");
     let refused = model.work(&engine, keyspace, 1).unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
@@ -293,10 +294,11 @@ fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
     let disk = FaultDisk::new(None);
     let mut model = Model::default();
     let (engine, keyspace, _) = open(&disk, folder.path()).unwrap();
-    model.work(&engine, keyspace, 100).unwrap();
+    // The next commit is one that is waited for: no other one can find the fault first.
+    model.work(&engine, keyspace, 101).unwrap();
     block_on(engine.durable(engine.position())).unwrap();
     disk.faults(|faults| faults.sync_fails = true);
-    let in_doubt = model.work(&engine, keyspace, 3).unwrap_err();
+    let in_doubt = model.work(&engine, keyspace, 1).unwrap_err();
     assert!(matches!(in_doubt, StoreError::Ambiguous(_)), "{in_doubt}");
     // Even if the disk says that all is well again.
     disk.faults(|faults| faults.sync_fails = false);
