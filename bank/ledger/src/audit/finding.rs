@@ -21,7 +21,7 @@ pub enum FindingKind {
     BookedOrder,
     /// A stored balance is not the sum of the postings.
     BalanceWrong,
-    /// The state row does not follow from the journal.
+    /// The head, or what the last journal row says of where the account stands, does not follow from its rows.
     StateWrong,
     /// A hold does not follow from its postings.
     HoldWrong,

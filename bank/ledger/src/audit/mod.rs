@@ -6,7 +6,7 @@
 //!
 //! - [`Auditor`] takes the rows of one account in key order and checks all that
 //!   one account can show by itself: balances and running balances from
-//!   postings, numbers without a gap, chain links, booked order, the state row,
+//!   postings, numbers without a gap, chain links, booked order, where it stands,
 //!   holds and their expiry index, what value dating moved.
 //! - [`Tally`] compares what entries say with what accounts did, in bounded
 //!   memory: sums of hashes in buckets by entry id that must come to zero.

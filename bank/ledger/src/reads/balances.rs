@@ -163,7 +163,7 @@ pub fn get(
     if with_holds && as_of != AsOf::Now {
         return Err(Stop::Refused(Refusal::invalid(
             "AS_OF_WITH_HOLDS",
-            "holds are told for now only",
+            "holds can be read as they are at present only: leave them out, or the moment",
         )));
     }
     super::current(rows, account, now_us, |rows, book| {

@@ -1,7 +1,7 @@
 //! What is known of a partition's rows without asking the index.
 //!
-//! Most look-ups of a ledger are of two kinds: a small row that every commit
-//! reads and replaces, and a row that is not there, under an id newer than all
+//! Two kinds of look-ups are worth it: of a small row that commits read and
+//! replace, and of a row that is not there, under an id newer than all
 //! before. The first kind is kept as a copy; the second is answered by a
 //! *fence*: the greatest key of the partition, in the index or in memory, that
 //! begins with the same byte. Where rows are added by who knows that they are new,
