@@ -6,13 +6,12 @@
 //! only, and compaction must be able to fail (a full disk) and be tried again,
 //! where fjall's own workers end for good.
 //!
-//! Keys: `00`, partition: the partition's version, and the key of its last event
-//! where that is known. `01`, partition, `00 00`, row
-//! key: a row. A zero byte in a partition's key is written `00 ff` in the latter,
-//! so that rows sort by partition, then by key.
+//! [`index_key`](super::index_key) has its keys. Under a partition's version stands
+//! the key of its last event too, where that is known.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,15 +31,18 @@ use crate::error::StoreError;
 use crate::port::{KeyspaceId, PartitionId};
 use crate::rows::{Direction, RowRange};
 
+use super::index_key::{mark_key, row_key, version_key, versions_behind};
 use super::memtable::FrozenSlot;
 use super::options::EmbeddedOptions;
+use super::ranges;
 use super::segment::Place;
 use super::tail::Tail;
 use super::tiers;
 
-const VERSION: u8 = 0;
-const ROW: u8 = 1;
 const PLACE_BYTES: usize = 12;
+/// Says in which format the index is. One in another format is made anew.
+const FORMAT_FILE: &str = "FORMAT";
+const FORMAT: &str = "lombard-index 2\n";
 /// Open files.
 const FILES_MAX: usize = 200;
 
@@ -72,19 +74,29 @@ pub(super) struct Entry {
 pub(super) struct Placed {
     /// As the index has it: see [`row_key`].
     pub(super) key: Vec<u8>,
+    /// How much of it is the partition's.
+    pub(super) partition_bytes: usize,
     pub(super) place: Place,
     pub(super) inline: Option<Bytes>,
 }
 
 impl Index {
-    /// The index in this folder.
-    pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Self {
-        Self {
+    /// Whether there is an index in this folder, in the format that this program reads.
+    pub(super) fn is_there(folder: &Path) -> bool {
+        fs::read_to_string(folder.join(FORMAT_FILE)).is_ok_and(|format| format == FORMAT)
+    }
+
+    /// The index in this folder: an empty one if there is none that this program reads.
+    pub(super) fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, StoreError> {
+        if !Self::is_there(folder) {
+            begin(folder).map_err(|error| failed("begin", &error.into()))?;
+        }
+        Ok(Self {
             folder: folder.to_path_buf(),
             cache: Arc::new(Cache::with_capacity_bytes(options.cache_bytes)),
             files: Arc::new(DescriptorTable::new(FILES_MAX)),
             trees: RwLock::default(),
-        }
+        })
     }
 
     /// Opens a keyspace of it, or makes it.
@@ -198,27 +210,9 @@ impl Index {
         range: &RowRange,
     ) -> Result<impl Iterator<Item = Result<(Bytes, Entry), StoreError>> + use<>, StoreError> {
         let tree = self.tree(partition.keyspace)?.tree;
-        let prefix = row_key(&partition.key, b"");
-        let skip = prefix.len();
-        let at = |key: &Bytes| row_key(&partition.key, key);
-        let from = match &range.from {
-            Bound::Included(key) => Bound::Included(at(key)),
-            Bound::Excluded(key) => Bound::Excluded(at(key)),
-            Bound::Unbounded => Bound::Included(prefix.clone()),
-        };
-        let to = match &range.to {
-            Bound::Included(key) => Bound::Included(at(key)),
-            Bound::Excluded(key) => Bound::Excluded(at(key)),
-            Bound::Unbounded => {
-                // Behind all rows of the partition: its keys end 00 00, this ends 00 01.
-                let mut end = prefix;
-                if let Some(last) = end.last_mut() {
-                    *last = 1;
-                }
-                Bound::Excluded(end)
-            }
-        };
-        let mut rows = tree.range::<Vec<u8>, _>((from, to), SeqNo::MAX, None);
+        let mut rows =
+            ranges::rows(&tree, &partition.key, range).map_err(|error| failed("read", &error))?;
+        let skip = row_key(&partition.key, b"").len();
         let descending = range.direction == Direction::Descending;
         Ok(std::iter::from_fn(move || {
             let next = if descending {
@@ -226,7 +220,7 @@ impl Index {
             } else {
                 rows.next()
             }?;
-            Some(match next.into_inner() {
+            Some(match next {
                 Ok((key, value)) => Entry::decode(&value).map(|entry| {
                     (
                         Bytes::copy_from_slice(key.get(skip..).unwrap_or_default()),
@@ -256,13 +250,9 @@ impl Index {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Bytes>, StoreError> {
-        let from = match after {
-            Some(key) => Bound::Excluded(version_key(key)),
-            None => Bound::Included(vec![VERSION]),
-        };
         self.tree(keyspace)?
             .tree
-            .range((from, Bound::Excluded(vec![ROW])), SeqNo::MAX, None)
+            .range(versions_behind(after), SeqNo::MAX, None)
             .take(limit)
             .map(|next| match next.key() {
                 Ok(key) => Ok(Bytes::copy_from_slice(key.get(1..).unwrap_or_default())),
@@ -302,9 +292,13 @@ impl Index {
         }
         let mut rows = 0;
         for slot in slots {
-            let mut row = row_key(slot.key.as_slice(), b"");
-            let prefix = row.len();
             let table = &slot.frozen.rows;
+            if table.iter().next().is_none() {
+                continue;
+            }
+            let mut row = row_key(slot.key.as_slice(), b"");
+            ingestion.write(mark_key(&row), b"").map_err(failed)?;
+            let prefix = row.len();
             for (key, cell) in table.iter() {
                 row.truncate(prefix);
                 row.extend_from_slice(key);
@@ -341,7 +335,13 @@ impl Index {
         let tree = self.tree(keyspace)?.tree;
         let mut ingestion = tree.ingestion().map_err(failed)?;
         let mut value = Vec::new();
+        let mut marked: &[u8] = &[];
         for row in rows {
+            let partition = row.key.get(..row.partition_bytes).unwrap_or_default();
+            if partition != marked {
+                ingestion.write(mark_key(partition), b"").map_err(failed)?;
+                marked = partition;
+            }
             value.clear();
             encode_entry(&mut value, row.place, row.inline.as_deref());
             ingestion
@@ -396,6 +396,18 @@ fn encode_entry(into: &mut Vec<u8>, place: Place, inline: Option<&[u8]>) {
     }
 }
 
+/// Makes an empty index. What this says is true of all that will be in it.
+fn begin(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::create_dir_all(folder)?,
+    }
+    let mut file = File::create(folder.join(FORMAT_FILE))?;
+    file.write_all(FORMAT.as_bytes())?;
+    file.sync_all()?;
+    File::open(folder)?.sync_all()
+}
+
 /// Runs in each level.
 fn runs(tree: &AnyTree) -> [usize; tiers::LEVELS] {
     let version = tree.current_version();
@@ -417,28 +429,6 @@ fn partition_in(tree: &AnyTree, partition: &[u8]) -> Result<Option<(u64, Bytes)>
         .transpose()
 }
 
-fn version_key(partition: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(1 + partition.len());
-    key.push(VERSION);
-    key.extend_from_slice(partition);
-    key
-}
-
-/// A row's key in the index.
-pub(super) fn row_key(partition: &[u8], key: &[u8]) -> Vec<u8> {
-    let mut row = Vec::with_capacity(partition.len() + key.len() + 8);
-    row.push(ROW);
-    for byte in partition {
-        row.push(*byte);
-        if *byte == 0 {
-            row.push(0xff);
-        }
-    }
-    row.extend_from_slice(&[0, 0]);
-    row.extend_from_slice(key);
-    row
-}
-
 fn failed(what: &str, error: &lsm_tree::Error) -> StoreError {
     match error {
         lsm_tree::Error::Io(error) => {
@@ -453,19 +443,6 @@ fn failed(what: &str, error: &lsm_tree::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn row_keys_sort_by_partition_then_by_key() {
-        let names: [&[u8]; 6] = [b"\0", b"\0\0", b"a", b"a\0", b"a\0b", b"b"];
-        let keys: [&[u8]; 4] = [b"\0", b"\x01", b"m", b"\xff\xff"];
-        let mut all = Vec::new();
-        for name in names {
-            for key in keys {
-                all.push(row_key(name, key));
-            }
-        }
-        assert!(all.is_sorted_by(|a, b| a < b));
-    }
 
     #[test]
     fn entries_read_back() {

@@ -102,8 +102,7 @@ impl Embedded {
             None => begin(&*disk, folder, &log_folder, &options, &segments)?,
         };
         let index_folder = folder.join(INDEX_FOLDER);
-        let index_missing = !index_folder.exists();
-        let index_rebuilt = index_missing && manifest.checkpoint > 0;
+        let index_rebuilt = !Index::is_there(&index_folder) && manifest.checkpoint > 0;
         if index_rebuilt {
             // First this, so that a crash while it is made anew does not leave half of it in use.
             manifest.checkpoint = 0;
@@ -112,7 +111,7 @@ impl Embedded {
                 StoreError::Unavailable(format!("cannot write in {}: {error}", folder.display()))
             })?;
         }
-        let index = Index::open(&index_folder, &options);
+        let index = Index::open(&index_folder, &options)?;
         for (id, _) in &manifest.keyspaces {
             index.add_keyspace(KeyspaceId(*id))?;
         }

@@ -30,7 +30,8 @@ use crate::port::{KeyspaceId, PartitionId};
 use super::catalog::list;
 use super::core::Tables;
 use super::disk::{Disk, write_all_at};
-use super::index::{Placed, row_key};
+use super::index::Placed;
+use super::index_key::row_key;
 use super::manifest::Rewriting;
 use super::reader::{Reader, Step};
 use super::record::{Draft, HEADER_BYTES, Kind, Record, RowIn, RowKind, RowOut, partition_crc};
@@ -181,6 +182,7 @@ fn remember(rows: &mut Moved, tables: &Tables, id: &PartitionId, row: &RowIn, pl
     let inline = row.value.len() <= tables.options.inline_bytes_max;
     rows.entry(id.keyspace).or_default().push(Placed {
         key: row_key(&id.key, &row.key),
+        partition_bytes: row_key(&id.key, b"").len(),
         place,
         inline: inline.then(|| Bytes::copy_from_slice(&row.value)),
     });
