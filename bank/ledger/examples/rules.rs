@@ -137,6 +137,7 @@ fn main() {
         let mut rows = Rows::new(other);
         let carried = Carried {
             id: entry.id,
+            digest: decided.digest,
             home: &from,
             decided_us: decided.booked_us,
             value_day: decided.value_day,

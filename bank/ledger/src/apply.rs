@@ -16,6 +16,8 @@ use crate::value_axis;
 pub struct Carried<'a> {
     /// The entry.
     pub id: EntryId,
+    /// Of its content: what was reserved for another one is not its.
+    pub digest: [u8; 16],
     /// Who decided.
     pub home: &'a str,
     /// When home decided.
@@ -45,6 +47,7 @@ impl<'a> Carried<'a> {
             actor: self.actor,
             hold: None,
             detail: "",
+            content: &[],
         }
     }
 }
@@ -76,13 +79,13 @@ pub fn apply(
             entity: DEFAULT_ENTITY.to_owned(),
         });
     };
-    let key = rows::marker_key(carried.id);
-    let marker = if book.surely_new(carried.id) {
+    let found = if book.surely_new(carried.id) {
         None
     } else {
-        load_marker(rows, &key)?
+        find_marker(rows, carried)?
     };
-    match &marker {
+    let marker = found.as_ref().map(|(_, marker)| marker);
+    match marker {
         Some(marker) if marker.diverted => {
             let entity = book.head.entity.clone();
             book.put_back(rows);
@@ -95,17 +98,17 @@ pub fn apply(
         _ => {}
     }
     let before = rows.savepoint();
-    let (postings, moved) = match post_legs(rows, &mut book, account, carried, marker.as_ref()) {
+    let (postings, moved) = match post_legs(rows, &mut book, account, carried, marker) {
         Ok(posted) => posted,
         Err(Stop::Refused(_)) => {
             // The account changed between the check and now (closed, overflow).
             rows.roll_back(before);
-            return divert(rows, account, carried, &key);
+            return divert(rows, account, carried, found);
         }
         Err(fault) => return Err(fault),
     };
     let booked_us = book.journal(rows, carried.note(JournalKind::Posted), &postings)?;
-    if let Some(marker) = &marker {
+    if let Some(marker) = marker {
         // What was reserved moved then; it counts from the entry's value day,
         // out of its address as into the reserved one.
         let reserved_day = day_of(marker.reserved_us);
@@ -123,23 +126,25 @@ pub fn apply(
             }
         }
     }
-    let reserved = marker.is_some();
-    let marker = MarkerRow {
-        booked_us,
-        reserved: false,
-        home: carried.home.to_owned(),
-        ..marker.unwrap_or_default()
-    };
-    if reserved {
-        rows.put(key.to_vec(), rows::encode(&marker));
-    } else {
-        rows.put_new(key.to_vec(), rows::encode(&marker));
-    }
     book.saw(carried.id);
-    book.save(rows);
-    if reserved {
+    if let Some((key, marker)) = found {
+        let marker = MarkerRow {
+            booked_us,
+            reserved: false,
+            value_day: carried.value_day,
+            ..marker
+        };
+        rows.put(key, rows::encode(&marker));
+        book.save(rows);
         return outcomes(rows, account, carried, &marker).map(Applied::Posted);
     }
+    let marker = MarkerRow {
+        booked_us,
+        ..MarkerRow::default()
+    };
+    let key = rows::marker_key(carried.id, carried.home);
+    rows.put_new(key, rows::encode(&marker));
+    book.save(rows);
     let outcome = |(leg, (before_minor, after_minor)): (&Leg, (i64, i64))| LegOutcome {
         leg: leg.clone(),
         before_minor,
@@ -160,7 +165,7 @@ pub fn apply_diverted(
     account: &str,
     carried: &Carried<'_>,
 ) -> Result<(), Stop<Refusal>> {
-    let key = rows::diverted_key(carried.id, account);
+    let key = rows::diverted_key(carried.id, carried.home, account);
     if load_marker(rows, &key)?.is_some() {
         return Ok(());
     }
@@ -199,7 +204,6 @@ pub fn apply_diverted(
     )?;
     let marker = MarkerRow {
         booked_us,
-        home: carried.home.to_owned(),
         ..MarkerRow::default()
     };
     rows.put(key, rows::encode(&marker));
@@ -214,6 +218,23 @@ pub fn suspense_account(entity: &str) -> String {
     } else {
         format!("bank-suspense:{entity}")
     }
+}
+
+/// What an account says of an entry of another home: that it was applied, or what was
+/// reserved for it; and the row's key.
+///
+/// # Errors
+/// A fault of the store; a damaged row.
+pub fn find_marker(
+    rows: &Rows<'_>,
+    carried: &Carried<'_>,
+) -> Result<Option<(Vec<u8>, MarkerRow)>, Fault> {
+    let applied = rows::marker_key(carried.id, carried.home);
+    if let Some(marker) = load_marker(rows, &applied)? {
+        return Ok(Some((applied, marker)));
+    }
+    let reserved = rows::reservation_key(carried.id, carried.home, &carried.digest);
+    Ok(load_marker(rows, &reserved)?.map(|marker| (reserved, marker)))
 }
 
 /// Reads a marker.
@@ -279,12 +300,15 @@ fn divert(
     rows: &mut Rows<'_>,
     account: &str,
     carried: &Carried<'_>,
-    key: &[u8],
+    found: Option<(Vec<u8>, MarkerRow)>,
 ) -> Result<Applied, Stop<Refusal>> {
     let mut book = Book::take_required(rows, account)?;
-    let marker = load_marker(rows, key)?;
+    let (key, marker) = found.unwrap_or_else(|| {
+        let key = rows::marker_key(carried.id, carried.home);
+        (key, MarkerRow::default())
+    });
     let mut postings = Postings::new();
-    for posting in marker.iter().flat_map(|marker| &marker.reserved_postings) {
+    for posting in &marker.reserved_postings {
         give_back(&mut book, &mut postings, posting)?;
     }
     let note = Note {
@@ -296,10 +320,9 @@ fn divert(
         booked_us,
         diverted: true,
         reserved: false,
-        home: carried.home.to_owned(),
-        ..marker.unwrap_or_default()
+        ..marker
     };
-    rows.put(key.to_vec(), rows::encode(&marker));
+    rows.put(key, rows::encode(&marker));
     book.saw(carried.id);
     let entity = book.head.entity.clone();
     book.save(rows);

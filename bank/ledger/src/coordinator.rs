@@ -157,33 +157,42 @@ impl Coordinator {
                 Ok(false)
             }
             Some(JournalKind::Reserved) => {
-                let key = rows::marker_key(id);
-                let look = |rows: &Rows<'_>| Ok::<_, Stop<Refusal>>(load_marker(rows, &key)?);
-                let marker = self
-                    .keyspace
-                    .read(account, look)
-                    .await?
-                    .value
-                    .ok()
-                    .flatten();
-                let Some(marker) = marker.filter(|marker| marker.reserved) else {
-                    return Ok(false);
-                };
-                if now_us - marker.reserved_us < self.reservation_timeout_us {
-                    pass.waiting += 1;
-                    return Ok(true);
-                }
-                pass.settled += 1;
                 let account = String::from_utf8_lossy(account).into_owned();
-                let settled = self
-                    .flow
-                    .settle_reservation(&account, &marker.home, id, &marker.digest, now_us)
-                    .await?;
-                *last = (*last).max(settled);
-                Ok(false)
+                let reserved = (id, journal.content.as_slice());
+                self.settle_reservation(&account, &journal.home, reserved, now_us, pass, last)
+                    .await
             }
             _ => Ok(false),
         }
+    }
+
+    /// Settles what waits in an account for an entry of another home.
+    async fn settle_reservation(
+        &self,
+        account: &str,
+        home: &str,
+        (id, digest): (EntryId, &[u8]),
+        now_us: i64,
+        pass: &mut Pass,
+        last: &mut Position,
+    ) -> Result<bool, StoreError> {
+        let key = rows::reservation_key(id, home, digest);
+        let look = |rows: &Rows<'_>| Ok::<_, Stop<Refusal>>(load_marker(rows, &key)?);
+        let found = self.keyspace.read(account.as_bytes(), look).await?.value;
+        let Some(marker) = found.ok().flatten().filter(|marker| marker.reserved) else {
+            return Ok(false);
+        };
+        if now_us - marker.reserved_us < self.reservation_timeout_us {
+            pass.waiting += 1;
+            return Ok(true);
+        }
+        pass.settled += 1;
+        let settled = self
+            .flow
+            .settle_reservation(account, home, id, digest, now_us)
+            .await?;
+        *last = (*last).max(settled);
+        Ok(false)
     }
 
     /// Stores the watermark where it has moved by more than its own last commit.

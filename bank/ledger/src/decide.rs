@@ -17,6 +17,8 @@ use crate::types::{Entry, EntryId, HoldStep, Leg, LegOutcome};
 /// What home decided: the first answer, or the first answer again.
 #[derive(Debug, Clone)]
 pub struct Decided {
+    /// Of the entry's content.
+    pub digest: [u8; 16],
     /// When.
     pub booked_us: i64,
     /// From which day the money counts.
@@ -127,6 +129,7 @@ pub fn decide(
         .collect();
     book.save(rows);
     Ok(Decided {
+        digest,
         booked_us,
         value_day,
         legs: effective,
@@ -138,7 +141,8 @@ pub fn decide(
 
 /// Writes at home that the entry is refused for good: what must stand there
 /// before a reservation for it is released. If home accepted it before, that
-/// is the answer.
+/// is the answer. If it accepted the id with another content, what was reserved
+/// for this one is nobody's.
 ///
 /// # Errors
 /// A fault of the store.
@@ -153,6 +157,10 @@ pub fn refuse(
 ) -> Result<Option<Decided>, Stop<Refusal>> {
     let mut book = Book::take_required(rows, home)?;
     if let Some(row) = load_entry(rows, id)? {
+        if row.digest != digest {
+            book.put_back(rows);
+            return Ok(None);
+        }
         let first = replay(rows, &book, id, &row, None);
         book.put_back(rows);
         return match first {
@@ -227,12 +235,26 @@ pub fn replay(
         None => None,
     };
     Ok(Decided {
+        digest: digest_of(row, &book.head.account, id)?,
         booked_us: row.booked_us,
         value_day: row.value_day,
         legs,
         outcomes,
         replayed: true,
         hold,
+    })
+}
+
+/// The digest of a stored entry's content.
+///
+/// # Errors
+/// The row is damaged.
+pub fn digest_of(row: &EntryRow, home: &str, id: EntryId) -> Result<[u8; 16], Fault> {
+    row.digest.as_slice().try_into().map_err(|_| {
+        Fault::Store(StoreError::Damaged(format!(
+            "account {home}: entry {id} has a digest of {} bytes",
+            row.digest.len()
+        )))
     })
 }
 

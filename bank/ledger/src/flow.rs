@@ -149,6 +149,7 @@ impl Flow {
         if let Ok(Some((decided, reference, actor))) = found.await? {
             let carried = Carried {
                 id,
+                digest: decided.digest,
                 home,
                 decided_us: decided.booked_us,
                 value_day: decided.value_day,
@@ -194,7 +195,7 @@ impl Flow {
             }
             Ok(None) => {
                 let released = self.change(account, &mut seen, |rows| {
-                    reserve::release(rows, account, id, now_us)
+                    reserve::release(rows, account, home, (id, digest), now_us)
                 });
                 released.await?.map_err(|refusal| never(&refusal))?;
                 Ok(seen.position)
@@ -298,7 +299,7 @@ impl Flow {
             }
             for account in &plan.reserving {
                 let released = self.change(account, seen, |rows| {
-                    reserve::release(rows, account, entry.id, now_us)
+                    reserve::release(rows, account, &entry.home, (entry.id, &digest), now_us)
                 });
                 released.await?.map_err(|refusal| never(&refusal))?;
             }
@@ -362,6 +363,7 @@ impl Flow {
     ) -> Result<Posted, StoreError> {
         let carried = Carried {
             id: entry.id,
+            digest: decided.digest,
             home: &entry.home,
             decided_us: decided.booked_us,
             value_day: decided.value_day,

@@ -39,6 +39,8 @@ pub struct Note<'a> {
     pub hold: Option<EntryId>,
     /// An administrative change, as JSON.
     pub detail: &'a str,
+    /// The digest of the content that reserves.
+    pub content: &'a [u8],
 }
 
 impl<'a> Note<'a> {
@@ -55,6 +57,7 @@ impl<'a> Note<'a> {
             actor,
             hold: None,
             detail: "",
+            content: &[],
         }
     }
 }
@@ -90,6 +93,7 @@ impl Unwritten {
             actor: note.actor,
             hold_id: note.hold.as_ref().map_or(&[], |id| id.0.as_slice()),
             detail: note.detail,
+            content: note.content,
             ..JournalView::default()
         };
         Self {

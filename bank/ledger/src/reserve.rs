@@ -23,7 +23,11 @@ pub fn reserve(
     now_us: i64,
 ) -> Result<(), Stop<Refusal>> {
     let mut book = Book::take_required(rows, account)?;
-    let key = rows::marker_key(entry.id);
+    if load_marker(rows, &rows::marker_key(entry.id, &entry.home))?.is_some() {
+        // It is in: when it was applied there was no floor to reserve for.
+        return Ok(());
+    }
+    let key = rows::reservation_key(entry.id, &entry.home, digest);
     match load_marker(rows, &key)? {
         Some(marker) if marker.released => {
             return Err(Stop::Refused(Refusal::RefusedBefore {
@@ -83,6 +87,7 @@ pub fn reserve(
     let note = Note {
         entry: Some(entry.id),
         home: &entry.home,
+        content: digest,
         reference: &entry.reference,
         ..Note::new(JournalKind::Reserved, now_us, &entry.actor)
     };
@@ -90,13 +95,11 @@ pub fn reserve(
     let marker = MarkerRow {
         booked_us,
         reserved: true,
-        home: entry.home.to_string(),
-        digest: digest.to_vec(),
         reserved_postings,
         reserved_us: booked_us,
         ..MarkerRow::default()
     };
-    rows.put(key.to_vec(), rows::encode(&marker));
+    rows.put(key, rows::encode(&marker));
     book.saw(entry.id);
     book.save(rows);
     Ok(())
@@ -109,11 +112,12 @@ pub fn reserve(
 pub fn release(
     rows: &mut Rows<'_>,
     account: &str,
-    id: EntryId,
+    home: &str,
+    (id, digest): (EntryId, &[u8]),
     now_us: i64,
 ) -> Result<(), Stop<Refusal>> {
     let mut book = Book::take_required(rows, account)?;
-    let key = rows::marker_key(id);
+    let key = rows::reservation_key(id, home, digest);
     let Some(marker) = load_marker(rows, &key)?.filter(|marker| marker.reserved) else {
         return Ok(());
     };
@@ -122,10 +126,10 @@ pub fn release(
     for posting in &marker.reserved_postings {
         give_back(&mut book, &mut postings, posting)?;
     }
-    let home = marker.home.clone();
     let note = Note {
         entry: Some(id),
-        home: &home,
+        home,
+        content: digest,
         ..Note::new(JournalKind::ReservationReleased, now_us, "ledger")
     };
     let booked_us = book.journal(rows, note, &postings)?;
@@ -135,7 +139,7 @@ pub fn release(
         released: true,
         ..marker
     };
-    rows.put(key.to_vec(), rows::encode(&marker));
+    rows.put(key, rows::encode(&marker));
     book.save(rows);
     Ok(())
 }

@@ -5,13 +5,17 @@
 //! | `h` | `Head` | entity, addresses, floors, freezes, metadata |
 //! | `j` booked_us | `Journal` | one change of the account: its event, a link of its chain, and where the account stands after it |
 //! | `n` entry id | `EntryRow` | an entry that this account decided |
-//! | `m` entry id | `MarkerRow` | an entry of another home whose legs are reserved or applied here |
-//! | `d` entry id, account | `MarkerRow` | in a suspense account: legs diverted from that account |
+//! | `m` entry id, home | `MarkerRow` | an entry of another home whose legs were applied here |
+//! | `r` entry id, home, `00`, digest | `MarkerRow` | the same, of legs that were reserved before: by the content that reserved |
+//! | `d` entry id, home, `00`, account | `MarkerRow` | in a suspense account: legs diverted from that account |
 //! | `o` hold id | `HoldRow` | a hold |
 //! | `x` expires_us, hold id | empty | open holds by expiry |
 //! | `v` address, level, period | `ShiftRow` | what value dating moved |
 //!
-//! Numbers in keys are big-endian, so that keys sort as the numbers do.
+//! Numbers in keys are big-endian, so that keys sort as the numbers do. An entry's id
+//! is its home's: two homes may have decided different entries of the same id. And
+//! before home has decided, two contents may ask for the same id: each reserves for
+//! itself, until home accepts one of them.
 
 use buffa::{Message, ViewEncode as _};
 use bytes::Bytes;
@@ -31,6 +35,8 @@ use crate::types::EntryId;
 pub const HEAD: &[u8] = b"h";
 /// The first byte of journal rows' keys.
 pub const JOURNAL: u8 = b'j';
+/// The first byte of reservations' keys.
+pub const RESERVATION: u8 = b'r';
 /// Tag and length before the chain's 32 bytes, which end every journal row:
 /// field 15, length-delimited, 32.
 const CHAIN_TAG: [u8; 2] = [0x7a, 0x20];
@@ -72,16 +78,51 @@ pub fn entry_key(id: EntryId) -> [u8; 17] {
     prefixed(b'n', id.0)
 }
 
-/// The key of an entry of another home that is applied or reserved here.
-pub fn marker_key(id: EntryId) -> [u8; 17] {
-    prefixed(b'm', id.0)
+/// The key of an entry of another home that was applied here without a reservation.
+pub fn marker_key(id: EntryId, home: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(17 + home.len());
+    key.push(b'm');
+    key.extend_from_slice(&id.0);
+    key.extend_from_slice(home.as_bytes());
+    key
+}
+
+/// The entry and its home in a key made by [`marker_key`].
+pub fn marker_of(key: &[u8]) -> Option<(EntryId, &str)> {
+    let (id, home) = key.get(1..)?.split_at_checked(16)?;
+    let home = std::str::from_utf8(home).ok()?;
+    (!home.is_empty()).then_some((EntryId::from_slice(id)?, home))
+}
+
+/// The key of what was reserved here for an entry of another home with this content.
+pub fn reservation_key(id: EntryId, home: &str, digest: &[u8]) -> Vec<u8> {
+    let mut key = marker_key(id, home);
+    key[0] = RESERVATION;
+    // No account's name has a zero byte.
+    key.push(0);
+    key.extend_from_slice(digest);
+    key
+}
+
+/// The entry, its home and its digest in a key made by [`reservation_key`].
+pub fn reservation_of(key: &[u8]) -> Option<(EntryId, &str, &[u8])> {
+    let (id, home) = diverted_of(key)?;
+    Some((id, home, key.get(18 + home.len()..)?))
 }
 
 /// In a suspense account: the key of legs diverted from `account`.
-pub fn diverted_key(id: EntryId, account: &str) -> Vec<u8> {
-    let mut key = prefixed::<16, 17>(b'd', id.0).to_vec();
+pub fn diverted_key(id: EntryId, home: &str, account: &str) -> Vec<u8> {
+    let mut key = marker_key(id, home);
+    key[0] = b'd';
+    key.push(0);
     key.extend_from_slice(account.as_bytes());
     key
+}
+
+/// The entry and its home in a key made by [`diverted_key`].
+pub fn diverted_of(key: &[u8]) -> Option<(EntryId, &str)> {
+    let end = key.iter().skip(17).position(|byte| *byte == 0)?;
+    marker_of(key.get(..17 + end)?)
 }
 
 /// The key of a hold.
@@ -224,6 +265,14 @@ mod tests {
             Some(123_456_789)
         );
         let id = EntryId([9; 16]);
+        assert_eq!(marker_of(&marker_key(id, "shop")), Some((id, "shop")));
+        assert_eq!(marker_of(&marker_key(id, "")), None);
+        let key = reservation_key(id, "shop", &[0, 7]);
+        assert_eq!(reservation_of(&key), Some((id, "shop", &[0, 7][..])));
+        assert_eq!(
+            diverted_of(&diverted_key(EntryId([0; 16]), "shop", "alice")),
+            Some((EntryId([0; 16]), "shop"))
+        );
         assert!(expiry_key(5, id) < expiry_key(6, EntryId([0; 16])));
         assert_eq!(expiry_hold(&expiry_key(5, id)), Some((5, id)));
     }

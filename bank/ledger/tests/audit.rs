@@ -362,7 +362,7 @@ async fn what_is_changed_is_found_and_named() {
         (
             "when a leg was applied",
             |c| {
-                c.change::<MarkerRow>("alice", &rows::marker_key(entry_id(1)), |m| {
+                c.change::<MarkerRow>("alice", &rows::marker_key(entry_id(1), "bank"), |m| {
                     m.booked_us += 1
                 })
             },
@@ -427,7 +427,7 @@ async fn what_is_on_its_way_is_counted_and_not_found() {
     let value = copy.remove("shop", &last);
     let journal = Journal::decode_from_slice(&value).unwrap();
     let entry = EntryId::from_slice(&journal.entry_id).unwrap();
-    copy.remove("shop", &rows::marker_key(entry));
+    copy.remove("shop", &rows::marker_key(entry, &journal.home));
     let report = copy.check().await;
     assert!(report.findings.is_empty(), "{:#?}", report.findings);
     assert_eq!(report.in_flight, 1);

@@ -2,7 +2,7 @@
 
 mod entries;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{FindingKind, Findings};
 use super::hold::Holds;
@@ -58,8 +58,6 @@ pub struct Auditor {
     booked_us: i64,
     chain: Vec<u8>,
     balances: Vec<i128>,
-    /// Reservations that are neither applied nor given back yet.
-    reserved: HashMap<EntryId, (i64, Vec<PostingRow>)>,
     shifts: BTreeMap<(u32, Level, i32), i128>,
     holds: Holds,
     newest: Option<EntryId>,
@@ -87,7 +85,6 @@ impl Auditor {
             booked_us: i64::MIN,
             chain: Vec::new(),
             balances: Vec::new(),
-            reserved: HashMap::new(),
             shifts: BTreeMap::new(),
             holds: Holds::default(),
             newest: None,
@@ -107,6 +104,7 @@ impl Auditor {
             Some(b'm') => self.marker(key, value),
             Some(b'n') => self.entry(key, value),
             Some(b'o') => self.hold(key, value),
+            Some(&rows::RESERVATION) => self.reservation(key, value),
             Some(&value_axis::SHIFT) => self.shift(key, value),
             Some(b'x') => {
                 if !self.moving {
@@ -276,17 +274,6 @@ impl Auditor {
             journal.decided_us
         };
         let posted = matches!(how, Marked::Applied | Marked::TakenIn);
-        if how == Marked::Reserved {
-            self.reserved
-                .insert(id, (booked_us, journal.postings.clone()));
-        } else if let Some((reserved_us, postings)) = self.reserved.remove(&id)
-            && how == Marked::Applied
-        {
-            // What was reserved counts from the entry's value day once it is applied.
-            for posting in &postings {
-                self.expect_shift(posting, day_of(reserved_us), journal.value_day);
-            }
-        }
         if decided_us > self.cutoff_us {
             return;
         }
@@ -323,6 +310,7 @@ impl Auditor {
             }
         } else {
             Fact::Marked {
+                home,
                 account: &account,
                 how,
                 booked_us,

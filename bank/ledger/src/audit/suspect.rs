@@ -4,12 +4,12 @@ mod sums;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::sums::{add_unapplied, compare, without_reservation};
+use self::sums::{add_unapplied, compare};
 use super::account::decode;
 use super::finding::{FindingKind, Findings};
 use super::tally::Tally;
 use crate::rows::{self, Decision, EntryRow, Head, HoldRow, Journal, JournalKind, MarkerRow};
-use crate::types::EntryId;
+use crate::types::{EntryId, RESERVED_ADDRESS};
 
 /// Entries that are looked at exactly; more are only counted.
 const SUSPECTS_MAX: usize = 100_000;
@@ -19,7 +19,8 @@ const SUSPECTS_MAX: usize = 100_000;
 #[derive(Debug, Default)]
 pub struct Suspects {
     buckets: BTreeSet<u16>,
-    entries: BTreeMap<EntryId, Suspect>,
+    /// By id and home: an id is its home's.
+    entries: BTreeMap<(EntryId, String), Suspect>,
     left_out: u64,
     /// The account whose rows come just now.
     account: String,
@@ -41,11 +42,11 @@ pub struct Verdict {
 
 #[derive(Debug, Default)]
 struct Suspect {
-    /// Decided here: the account, and what it says.
-    decided: Vec<(String, EntryRow)>,
+    /// What its home says.
+    decided: Option<EntryRow>,
     accounts: BTreeMap<String, InAccount>,
-    /// Who says that it reversed this one: its home, its id.
-    reversed_by: Vec<(String, EntryId)>,
+    /// Who says that it reversed this one, at the same home.
+    reversed_by: Vec<EntryId>,
     /// Legs taken in by suspense: from which account, which currency, how much.
     taken_in: BTreeMap<(String, String), i128>,
 }
@@ -58,7 +59,10 @@ struct InAccount {
     net: BTreeMap<(String, String), i128>,
     /// Moments of its journal rows, by kind.
     journal: Vec<(JournalKind, i64, i32)>,
-    marker: Option<MarkerRow>,
+    /// Of each content that reserved, and of the one that was applied.
+    markers: Vec<(Vec<u8>, MarkerRow)>,
+    /// What is reserved and neither applied nor given back, by address and currency.
+    waiting: BTreeMap<(String, String), i128>,
     /// When the hold of that id was placed.
     hold_us: Option<i64>,
 }
@@ -93,36 +97,66 @@ impl Suspects {
                 self.journal(&journal, booked_us);
             }
             Some(b'm') => {
-                let (Ok(marker), Some(id)) = (decode::<MarkerRow>(key, value), id_of(key)) else {
+                let (Ok(marker), Some((id, home))) =
+                    (decode::<MarkerRow>(key, value), rows::marker_of(key))
+                else {
                     return;
                 };
-                if let Some(account) = self.in_account(id) {
-                    account.marker = Some(marker);
-                }
+                self.marker(id, home, Vec::new(), marker);
+            }
+            Some(&rows::RESERVATION) => {
+                let (Ok(marker), Some((id, home, digest))) =
+                    (decode::<MarkerRow>(key, value), rows::reservation_of(key))
+                else {
+                    return;
+                };
+                self.marker(id, home, digest.to_vec(), marker);
             }
             Some(b'n') => {
                 let (Ok(row), Some(id)) = (decode::<EntryRow>(key, value), id_of(key)) else {
                     return;
                 };
-                let account = self.account.clone();
+                let home = self.account.clone();
                 if let Some(reversed) = EntryId::from_slice(&row.reverses)
-                    && let Some(suspect) = self.suspect(reversed)
+                    && let Some(suspect) = self.suspect(reversed, &home)
                 {
-                    suspect.reversed_by.push((account.clone(), id));
+                    suspect.reversed_by.push(id);
                 }
-                if let Some(suspect) = self.suspect(id) {
-                    suspect.decided.push((account, row));
+                if let Some(suspect) = self.suspect(id, &home) {
+                    suspect.decided = Some(row);
                 }
             }
             Some(b'o') => {
                 let (Ok(row), Some(id)) = (decode::<HoldRow>(key, value), id_of(key)) else {
                     return;
                 };
-                if let Some(account) = self.in_account(id) {
+                let home = self.account.clone();
+                if let Some(account) = self.in_account(id, &home) {
                     account.hold_us = Some(row.placed_us);
                 }
             }
             _ => {}
+        }
+    }
+
+    fn marker(&mut self, id: EntryId, home: &str, digest: Vec<u8>, marker: MarkerRow) {
+        let mut waiting = Vec::new();
+        if marker.reserved {
+            for posting in &marker.reserved_postings {
+                let Some(row) = self.head.addresses.get(posting.address as usize) else {
+                    continue;
+                };
+                let amount = i128::from(posting.amount_minor);
+                let reserved = RESERVED_ADDRESS.to_owned();
+                waiting.push(((row.address.clone(), row.currency.clone()), amount));
+                waiting.push(((reserved, row.currency.clone()), -amount));
+            }
+        }
+        if let Some(account) = self.in_account(id, home) {
+            account.markers.push((digest, marker));
+            for (place, amount) in waiting {
+                *account.waiting.entry(place).or_default() += amount;
+            }
         }
     }
 
@@ -155,7 +189,7 @@ impl Suspects {
             .collect();
         if kind == JournalKind::Posted && !journal.detail.is_empty() {
             let from = diverted_from(&journal.detail);
-            if let Some(suspect) = self.suspect(id) {
+            if let Some(suspect) = self.suspect(id, &journal.home) {
                 for (_, currency, amount) in names {
                     *suspect
                         .taken_in
@@ -165,7 +199,7 @@ impl Suspects {
             }
             return;
         }
-        if let Some(account) = self.in_account(id) {
+        if let Some(account) = self.in_account(id, &journal.home) {
             account.journal.push((kind, booked_us, journal.value_day));
             for (address, currency, amount) in names {
                 *account.net.entry((address, currency)).or_default() += amount;
@@ -173,20 +207,21 @@ impl Suspects {
         }
     }
 
-    fn suspect(&mut self, id: EntryId) -> Option<&mut Suspect> {
+    fn suspect(&mut self, id: EntryId, home: &str) -> Option<&mut Suspect> {
         if !self.buckets.contains(&Tally::bucket(id)) {
             return None;
         }
-        if self.entries.len() >= SUSPECTS_MAX && !self.entries.contains_key(&id) {
+        let entry = (id, home.to_owned());
+        if self.entries.len() >= SUSPECTS_MAX && !self.entries.contains_key(&entry) {
             self.left_out += 1;
             return None;
         }
-        Some(self.entries.entry(id).or_default())
+        Some(self.entries.entry(entry).or_default())
     }
 
-    fn in_account(&mut self, id: EntryId) -> Option<&mut InAccount> {
+    fn in_account(&mut self, id: EntryId, home: &str) -> Option<&mut InAccount> {
         let (account, entity) = (self.account.clone(), self.head.entity.clone());
-        let account = self.suspect(id)?.accounts.entry(account).or_default();
+        let account = self.suspect(id, home)?.accounts.entry(account).or_default();
         account.entity = entity;
         Some(account)
     }
@@ -194,8 +229,8 @@ impl Suspects {
     /// All rows of all accounts were shown.
     pub fn verdict(self) -> Verdict {
         let mut verdict = Verdict::default();
-        for (id, suspect) in &self.entries {
-            suspect.judge(*id, &mut verdict);
+        for ((id, home), suspect) in &self.entries {
+            suspect.judge(*id, home, &mut verdict);
         }
         if self.left_out > 0 {
             let message = format!(
@@ -211,25 +246,12 @@ impl Suspects {
 }
 
 impl Suspect {
-    fn judge(&self, id: EntryId, verdict: &mut Verdict) {
+    fn judge(&self, id: EntryId, home: &str, verdict: &mut Verdict) {
         let key = rows::entry_key(id);
-        let mut accepted = self
-            .decided
-            .iter()
-            .filter(|(_, row)| row.decision.as_known() == Some(Decision::Accepted));
-        let Some((home, row)) = accepted.next() else {
-            return self.judge_undecided(id, verdict);
+        let accepted = |row: &&EntryRow| row.decision.as_known() == Some(Decision::Accepted);
+        let Some(row) = self.decided.as_ref().filter(accepted) else {
+            return self.judge_undecided(id, home, verdict);
         };
-        if let Some((other, _)) = accepted.next() {
-            // Ids are unique at a home, not over all: two clients may have chosen the same.
-            let message = format!(
-                "entry {id} was decided by {home} and by {other}: their legs cannot be told apart"
-            );
-            verdict
-                .findings
-                .add(FindingKind::Unchecked, home, &key, message);
-            return;
-        }
         self.judge_reversal(id, home, row, verdict);
         self.judge_hold(id, home, row, verdict);
         let mut expected: BTreeMap<&str, BTreeMap<(String, String), i128>> = BTreeMap::new();
@@ -261,25 +283,24 @@ impl Suspect {
                         .findings
                         .add(FindingKind::EntryWrong, account, &key, message);
                 }
-                compare(id, account, legs, &found.net, verdict);
+                compare(&key, account, legs, &found.net, verdict);
                 continue;
             }
-            found.judge_marker(id, account, verdict);
-            let marker = found.marker.as_ref();
+            found.judge_marker(id, home, account, verdict);
+            let key = rows::marker_key(id, home);
+            let marker = found.of_content(&row.digest);
             if marker.is_none_or(|marker| marker.reserved) {
                 in_flight = true;
                 add_unapplied(found, legs, &found.net, verdict);
-                compare(
-                    id,
-                    account,
-                    &BTreeMap::new(),
-                    &without_reservation(found),
-                    verdict,
-                );
+                compare(&key, account, &found.waiting, &found.net, verdict);
             } else if marker.is_some_and(|marker| marker.diverted) {
-                in_flight |= self.judge_diverted(id, account, found, legs, verdict);
+                in_flight |= self.judge_diverted(&key, account, found, legs, verdict);
             } else {
-                compare(id, account, legs, &found.net, verdict);
+                let mut expected = legs.clone();
+                for (place, amount) in &found.waiting {
+                    *expected.entry(place.clone()).or_default() += amount;
+                }
+                compare(&key, account, &expected, &found.net, verdict);
             }
         }
         for (account, found) in self
@@ -287,15 +308,19 @@ impl Suspect {
             .iter()
             .filter(|(account, _)| !expected.contains_key(account.as_str()))
         {
-            compare(id, account, &BTreeMap::new(), &found.net, verdict);
+            let key = rows::marker_key(id, home);
+            found.judge_marker(id, home, account, verdict);
+            verdict.reserved += u64::from(!found.waiting.is_empty());
+            compare(&key, account, &found.waiting, &found.net, verdict);
         }
         verdict.in_flight += u64::from(in_flight);
     }
 
     /// Nobody accepted it: all that may stand is a reservation that waits.
-    fn judge_undecided(&self, id: EntryId, verdict: &mut Verdict) {
+    fn judge_undecided(&self, id: EntryId, home: &str, verdict: &mut Verdict) {
+        let key = rows::marker_key(id, home);
         for (account, found) in &self.accounts {
-            found.judge_marker(id, account, verdict);
+            found.judge_marker(id, home, account, verdict);
             if found.hold_us.is_some() {
                 let message = format!("hold {id} was placed by no entry");
                 let key = rows::hold_key(id);
@@ -303,18 +328,8 @@ impl Suspect {
                     .findings
                     .add(FindingKind::HoldWrong, account, &key, message);
             }
-            if found.marker.as_ref().is_some_and(|marker| marker.reserved) {
-                verdict.reserved += 1;
-                compare(
-                    id,
-                    account,
-                    &BTreeMap::new(),
-                    &without_reservation(found),
-                    verdict,
-                );
-            } else {
-                compare(id, account, &BTreeMap::new(), &found.net, verdict);
-            }
+            verdict.reserved += u64::from(!found.waiting.is_empty());
+            compare(&key, account, &found.waiting, &found.net, verdict);
         }
         if !self.taken_in.is_empty() {
             let message = format!("suspense took in legs of entry {id}, which nobody decided");
@@ -327,13 +342,8 @@ impl Suspect {
     /// An entry knows what reversed it, and that knows it.
     fn judge_reversal(&self, id: EntryId, home: &str, row: &EntryRow, verdict: &mut Verdict) {
         let known = EntryId::from_slice(&row.reversed_by);
-        let told: Vec<EntryId> = self
-            .reversed_by
-            .iter()
-            .filter(|(account, _)| account == home)
-            .map(|(_, by)| *by)
-            .collect();
-        if told.as_slice() != known.as_slice() {
+        let told = self.reversed_by.as_slice();
+        if told != known.as_slice() {
             let message = format!("entry {id} was reversed by {told:?}, it knows of {known:?}");
             let key = rows::entry_key(id);
             verdict
@@ -359,13 +369,13 @@ impl Suspect {
     /// The account could not take its legs: suspense has them, or will.
     fn judge_diverted(
         &self,
-        id: EntryId,
+        key: &[u8],
         account: &str,
         found: &InAccount,
         legs: &BTreeMap<(String, String), i128>,
         verdict: &mut Verdict,
     ) -> bool {
-        compare(id, account, &BTreeMap::new(), &found.net, verdict);
+        compare(key, account, &found.waiting, &found.net, verdict);
         let mut by_currency: BTreeMap<&str, i128> = BTreeMap::new();
         for ((_, currency), amount) in legs {
             *by_currency.entry(currency).or_default() += amount;
@@ -382,14 +392,12 @@ impl Suspect {
             let found = taken(currency).copied().unwrap_or(0);
             if found != amount {
                 let message = format!(
-                    "entry {id}: suspense took in {found} {currency} for it, decided were {amount}"
+                    "{}: suspense took in {found} {currency} for it, decided were {amount}",
+                    named(key)
                 );
-                verdict.findings.add(
-                    FindingKind::LegWrong,
-                    account,
-                    &rows::marker_key(id),
-                    message,
-                );
+                verdict
+                    .findings
+                    .add(FindingKind::LegWrong, account, key, message);
             }
         }
         false
@@ -397,10 +405,16 @@ impl Suspect {
 }
 
 impl InAccount {
+    /// The marker of the content that home accepted.
+    fn of_content(&self, digest: &[u8]) -> Option<&MarkerRow> {
+        let its = |(of, _): &&(Vec<u8>, MarkerRow)| of.is_empty() || of == digest;
+        self.markers.iter().find(its).map(|(_, marker)| marker)
+    }
+
     /// The marker and the journal must tell the same.
-    fn judge_marker(&self, id: EntryId, account: &str, verdict: &mut Verdict) {
+    fn judge_marker(&self, id: EntryId, home: &str, account: &str, verdict: &mut Verdict) {
         let mut told: Vec<(JournalKind, i64)> = Vec::new();
-        if let Some(marker) = &self.marker {
+        for (_, marker) in &self.markers {
             if marker.reserved_us != 0 {
                 told.push((JournalKind::Reserved, marker.reserved_us));
             }
@@ -412,6 +426,7 @@ impl InAccount {
                 told.push((JournalKind::Posted, marker.booked_us));
             }
         }
+        told.sort_by_key(|(_, booked_us)| *booked_us);
         let found: Vec<(JournalKind, i64)> = self
             .journal
             .iter()
@@ -419,18 +434,25 @@ impl InAccount {
             .collect();
         if told != found {
             let message = format!("the marker of entry {id} tells {told:?}, the journal {found:?}");
-            verdict.findings.add(
-                FindingKind::EntryWrong,
-                account,
-                &rows::marker_key(id),
-                message,
-            );
+            let key = rows::marker_key(id, home);
+            verdict
+                .findings
+                .add(FindingKind::EntryWrong, account, &key, message);
         }
     }
 }
 
 fn id_of(key: &[u8]) -> Option<EntryId> {
     EntryId::from_slice(key.get(1..)?)
+}
+
+/// The entry that a row at home, or elsewhere, is of.
+fn named(key: &[u8]) -> String {
+    match (rows::marker_of(key), id_of(key)) {
+        (Some((id, home)), _) => format!("entry {id} of {home}"),
+        (None, Some(id)) => format!("entry {id}"),
+        (None, None) => "an entry".to_owned(),
+    }
 }
 
 /// The account in the detail of a journal row of a suspense account.

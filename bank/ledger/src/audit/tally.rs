@@ -40,6 +40,7 @@ pub(super) enum Fact<'a> {
     },
     /// An account applied, reserved, released or diverted its legs then.
     Marked {
+        home: &'a str,
         account: &'a str,
         how: Marked,
         booked_us: i64,

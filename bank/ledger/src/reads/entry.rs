@@ -17,6 +17,8 @@ use crate::types::{EntryId, Leg, LegOutcome, print_day};
 pub struct AtHome {
     /// The stored decision.
     pub row: EntryRow,
+    /// Of the entry's content.
+    pub digest: [u8; 16],
     /// All legs, as they were decided.
     pub legs: Vec<Leg>,
     /// What home's own legs did.
@@ -47,6 +49,7 @@ pub fn at_home(rows: &Rows<'_>, home: &str, id: EntryId) -> Result<AtHome, Stop<
         _ => Vec::new(),
     };
     Ok(AtHome {
+        digest: decide::digest_of(&row, home, id)?,
         row,
         legs,
         outcomes,
@@ -76,9 +79,9 @@ pub fn elsewhere(
     account: &str,
     carried: &Carried<'_>,
 ) -> Result<Elsewhere, Stop<Refusal>> {
-    match apply::load_marker(rows, &rows::marker_key(carried.id))? {
+    match apply::find_marker(rows, carried)? {
         None => return Ok(Elsewhere::Missing),
-        Some(marker) if marker.reserved => return Ok(Elsewhere::Missing),
+        Some((_, marker)) if marker.reserved => return Ok(Elsewhere::Missing),
         Some(_) => {}
     }
     // With the marker there, applying again changes nothing and tells what the first time did.
@@ -96,8 +99,8 @@ pub fn elsewhere(
 ///
 /// # Errors
 /// A fault of the store; a damaged row.
-pub fn in_suspense(rows: &Rows<'_>, id: EntryId, account: &str) -> Result<bool, Fault> {
-    Ok(apply::load_marker(rows, &rows::diverted_key(id, account))?.is_some())
+pub fn in_suspense(rows: &Rows<'_>, id: EntryId, home: &str, account: &str) -> Result<bool, Fault> {
+    Ok(apply::load_marker(rows, &rows::diverted_key(id, home, account))?.is_some())
 }
 
 /// The answer to a caller. `outcomes` are of all accounts, `complete` tells whether none is missing.

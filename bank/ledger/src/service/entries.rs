@@ -133,6 +133,7 @@ impl Ledger {
         if at_home.row.decision.as_known() == Some(Decision::Accepted) {
             let carried = Carried {
                 id,
+                digest: at_home.digest,
                 home,
                 decided_us: at_home.row.booked_us,
                 value_day: at_home.row.value_day,
@@ -152,7 +153,8 @@ impl Ledger {
                     Elsewhere::Applied(applied) => outcomes.extend(applied),
                     Elsewhere::Diverted { suspense } => {
                         let look = |rows: &lombard_store::Rows<'_>| {
-                            read::in_suspense(rows, id, account).map_err(Stop::<Refusal>::from)
+                            read::in_suspense(rows, id, home, account)
+                                .map_err(Stop::<Refusal>::from)
                         };
                         complete &= self.glance(&suspense, &mut seen, look).await??;
                     }

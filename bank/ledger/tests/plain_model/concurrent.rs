@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::Mutex;
 
-use crate::harness::{Bank, SECOND_US, call, create_entries, id, leg};
+use crate::harness::{Bank, MONDAY_US, SECOND_US, call, create_entries, id, leg};
 use crate::rules::{HELD, MAIN};
 use crate::{KINDS, seeds};
 
@@ -201,8 +201,14 @@ impl<'a> Client<'a> {
     }
 
     async fn pay(&mut self) {
+        let id = if self.dice.random_bool(0.2) {
+            // Others use it too: at other homes that is another entry, at the same one refused.
+            id(MONDAY_US, self.dice.random_range(0..30))
+        } else {
+            self.next_id().await
+        };
         let entry = Entry {
-            id: self.next_id().await,
+            id,
             legs: self.legs(),
             ..Default::default()
         };

@@ -11,6 +11,7 @@ mod concurrent;
 mod harness;
 mod rules;
 
+use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 
@@ -44,6 +45,8 @@ struct Run {
     dice: SmallRng,
     number: u64,
     sent: Vec<Request>,
+    /// Homes and ids of others that they used too. A refusal may be for good: never twice.
+    reused: BTreeSet<(String, String)>,
 }
 
 #[test]
@@ -75,6 +78,7 @@ impl Run {
             dice: SmallRng::seed_from_u64(seed),
             number: 0,
             sent: Vec::new(),
+            reused: BTreeSet::new(),
         };
         for (account, entity, floor) in [
             ("a", "", Some(0)),
@@ -151,7 +155,10 @@ impl Run {
                 }
                 request
             }
-            _ => self.request(),
+            _ => {
+                let request = self.request();
+                self.with_an_id_of_another_home(request)
+            }
         };
         let now_us = self.bank.now_us();
         let answer = self.send(&request).await;
@@ -201,6 +208,21 @@ impl Run {
     fn next_id(&mut self) -> String {
         self.number += 1;
         id(self.bank.now_us(), self.number)
+    }
+
+    /// Ids are unique at a home: now and then another home has used the same before.
+    fn with_an_id_of_another_home(&mut self, mut request: Request) -> Request {
+        let home = request.home();
+        if let Request::Entry(entry) = &mut request
+            && !self.sent.is_empty()
+            && self.dice.random_bool(0.3)
+        {
+            let other = &self.sent[self.dice.random_range(0..self.sent.len())];
+            if other.home() != home && self.reused.insert((home, other.id().to_owned())) {
+                entry.id = other.id().to_owned();
+            }
+        }
+        request
     }
 
     fn request(&mut self) -> Request {

@@ -39,6 +39,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Without a checkpoint for so long, there is not much to commit.
 const QUIET: Duration = Duration::from_secs(5);
 
+/// Added to the niceness of merging: where the processor is short it has a tenth of it.
+const MERGE_NICE: i32 = 10;
+
 /// What is frozen and must reach the index.
 pub(super) struct Frozen {
     slots: Vec<FrozenSlot>,
@@ -192,6 +195,10 @@ fn room(core: &Core) -> Result<(), StoreError> {
 
 /// Merges what checkpoints wrote, until the log closes.
 pub(super) fn merge(core: &Arc<Core>) {
+    // Whoever waits for an answer goes first. (On Linux this is the thread's own.)
+    if let Err(error) = rustix::process::nice(MERGE_NICE) {
+        tracing::debug!(%error, "merging runs at the same priority as all else");
+    }
     let mut seen = 0;
     let mut pace = Pace::Quiet;
     loop {

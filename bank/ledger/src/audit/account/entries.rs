@@ -4,16 +4,50 @@ use std::collections::BTreeMap;
 
 use super::{Auditor, FindingKind, decode};
 use crate::audit::tally::{At, Fact, Marked};
-use crate::rows::{Decision, EntryRow, MarkerRow};
-use crate::types::EntryId;
+use crate::rows::{self, Decision, EntryRow, MarkerRow, PostingRow};
+use crate::types::{EntryId, RESERVED_ADDRESS, day_of};
 
 impl Auditor {
     pub(super) fn marker(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         let marker: MarkerRow = decode(key, value)?;
-        let id = key
-            .get(1..)
-            .and_then(EntryId::from_slice)
-            .ok_or("a marker key without an id")?;
+        let (id, home) = rows::marker_of(key).ok_or("a marker key without an id and a home")?;
+        self.marked(id, home, &marker);
+        Ok(())
+    }
+
+    pub(super) fn reservation(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        let marker: MarkerRow = decode(key, value)?;
+        let (id, home, _) = rows::reservation_of(key)
+            .ok_or("a reservation key without an id, a home and a digest")?;
+        if !(marker.reserved || marker.released || marker.diverted) {
+            // What was reserved counts from the entry's value day once it is applied.
+            let reserved_day = day_of(marker.reserved_us);
+            for posting in &marker.reserved_postings {
+                self.expect_shift(posting, reserved_day, marker.value_day);
+                let other_side = PostingRow {
+                    address: self.reserved_address(posting.address)?,
+                    amount_minor: -posting.amount_minor,
+                    ..PostingRow::default()
+                };
+                self.expect_shift(&other_side, reserved_day, marker.value_day);
+            }
+        }
+        self.marked(id, home, &marker);
+        Ok(())
+    }
+
+    /// Where what was taken from an address waits.
+    fn reserved_address(&self, address: u32) -> Result<u32, String> {
+        let currency = self.address(address as usize).map(|row| &row.currency);
+        let addresses = self.head.iter().flat_map(|head| &head.addresses);
+        let mut numbered = (0..).zip(addresses);
+        numbered
+            .find(|(_, row)| row.address == RESERVED_ADDRESS && Some(&row.currency) == currency)
+            .map(|(index, _)| index)
+            .ok_or_else(|| format!("a reservation on address {address}, and none to wait at"))
+    }
+
+    fn marked(&mut self, id: EntryId, home: &str, marker: &MarkerRow) {
         self.newest = self.newest.max(Some(id));
         let account = self.audit.account.clone();
         let mut said = |how, booked_us| {
@@ -21,6 +55,7 @@ impl Auditor {
                 self.audit.tally.said(
                     id,
                     &Fact::Marked {
+                        home,
                         account: &account,
                         how,
                         booked_us,
@@ -38,16 +73,13 @@ impl Auditor {
         } else if !marker.reserved {
             said(Marked::Applied, marker.booked_us);
         }
-        Ok(())
     }
 
     pub(super) fn diverted(&mut self, key: &[u8], value: &[u8]) -> Result<(), String> {
         let marker: MarkerRow = decode(key, value)?;
-        let id = key
-            .get(1..17)
-            .and_then(EntryId::from_slice)
-            .ok_or("a key without an id")?;
+        let (id, home) = rows::diverted_of(key).ok_or("a key without an id and a home")?;
         let fact = Fact::Marked {
+            home,
             account: &self.audit.account,
             how: Marked::TakenIn,
             booked_us: marker.booked_us,

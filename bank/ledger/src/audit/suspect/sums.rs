@@ -4,19 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// The net movement without what is reserved: it left its address for the reserved one.
-pub(super) fn without_reservation(found: &InAccount) -> BTreeMap<(String, String), i128> {
-    let mut by_currency: BTreeMap<(String, String), i128> = BTreeMap::new();
-    for ((_, currency), amount) in &found.net {
-        *by_currency
-            .entry((String::new(), currency.clone()))
-            .or_default() += amount;
-    }
-    by_currency
-}
-
 pub(super) fn compare(
-    id: EntryId,
+    key: &[u8],
     account: &str,
     expected: &BTreeMap<(String, String), i128>,
     found: &BTreeMap<(String, String), i128>,
@@ -36,11 +25,10 @@ pub(super) fn compare(
             FindingKind::LegWrong
         };
         let message = format!(
-            "entry {id}: {decided} {currency} were decided for {address}, {done} were posted"
+            "{}: {decided} {currency} were decided for {address}, {done} were posted",
+            named(key)
         );
-        verdict
-            .findings
-            .add(kind, account, &rows::marker_key(id), message);
+        verdict.findings.add(kind, account, key, message);
     }
 }
 
