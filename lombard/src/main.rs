@@ -4,6 +4,7 @@
 //! One file a command. What they share: [`bank`] finds a bank or starts one,
 //! [`output`] writes results, [`failure`] says why not.
 
+mod allocator;
 mod assembly;
 mod backup;
 mod bank;
@@ -121,6 +122,12 @@ enum Command {
 
 fn main() -> ExitCode {
     let Cli { global, command } = Cli::parse();
+    if matches!(
+        command,
+        Command::Up(_) | Command::Run(_) | Command::Bench(_)
+    ) {
+        allocator::keep_freed_memory();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -123,6 +123,7 @@ pub(super) fn run(core: &Arc<Core>) {
         ms => Duration::from_millis(ms),
     };
     let mut seen = 0;
+    let mut read_ahead_to = core.tables.catalog.manifest().checkpoint;
     loop {
         core.checkpoint_wanted.wait(seen, interval);
         seen = core.checkpoint_wanted.count();
@@ -150,10 +151,24 @@ pub(super) fn run(core: &Arc<Core>) {
                 return;
             }
         }
+        let position = frozen.position;
         thaw(&core.tables, frozen);
+        read_ahead(core, read_ahead_to, position);
+        read_ahead_to = position;
         core.memory_freed.raise();
         core.merge_wanted.raise();
         rewrite_one(core);
+    }
+}
+
+/// What is no longer in memory is read from the log, which was written past the page
+/// cache: without this, whoever reads some of it first waits for the disk.
+fn read_ahead(core: &Core, from: u64, to: u64) {
+    for segment in core.tables.stored.segments.in_order() {
+        let (begin, end) = (from.max(segment.base), to.min(segment.end()));
+        if begin < end && !segment.is_rewritten() {
+            segment.file.will_read(begin - segment.base, end - begin);
+        }
     }
 }
 

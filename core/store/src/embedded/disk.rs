@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,8 @@ use std::sync::{Arc, OnceLock};
 /// Disks are written in blocks of this size, or of a part of it.
 pub(super) const BLOCK_BYTES: usize = 4096;
 const ZEROS_BYTES: usize = 1 << 20;
+/// Linux reads no more ahead at once, whatever it is asked for.
+const READ_AHEAD_BYTES: usize = 128 << 10;
 
 /// Folders and names.
 pub trait Disk: Send + Sync + 'static {
@@ -79,6 +82,8 @@ pub trait DiskFile: Send + Sync + 'static {
     fn write_blocks_at(&self, blocks: &[u8], offset: u64) -> io::Result<usize> {
         self.write_at(blocks, offset)
     }
+    /// Says that these bytes are going to be read: a disk may have them ready by then.
+    fn will_read(&self, _offset: u64, _bytes: u64) {}
     /// Reads some bytes from there; zero at the end.
     ///
     /// # Errors
@@ -297,6 +302,14 @@ impl DiskFile for RealFile {
             }
         }
         self.file.write_at(blocks, offset)
+    }
+
+    fn will_read(&self, offset: u64, bytes: u64) {
+        for at in (offset..offset.saturating_add(bytes)).step_by(READ_AHEAD_BYTES) {
+            let some = NonZeroU64::new(READ_AHEAD_BYTES as u64);
+            // Where the system cannot do that, the first reader waits for the disk.
+            let _ = rustix::fs::fadvise(&self.file, at, some, rustix::fs::Advice::WillNeed);
+        }
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
