@@ -13,7 +13,8 @@ use std::sync::{Arc, OnceLock};
 /// Disks are written in blocks of this size, or of a part of it.
 pub(super) const BLOCK_BYTES: usize = 4096;
 const ZEROS_BYTES: usize = 1 << 20;
-/// Linux reads no more ahead at once, whatever it is asked for.
+/// Asked for piece by piece: Linux cuts what is longer to what the disk is set to read
+/// ahead, mostly 128 KiB, and says nothing.
 const READ_AHEAD_BYTES: usize = 128 << 10;
 
 /// Folders and names.

@@ -104,7 +104,9 @@ impl Index {
         let seqno = SequenceNumberCounter::default();
         let visible = SequenceNumberCounter::default();
         // Rows that are not there are looked for all the time (an entry's id is
-        // new): filters on every level, filters and block indexes in memory.
+        // new): filters on every level. They and the block indexes are pinned in memory,
+        // but of what was ingested only once it is merged or opened again (`lsm-tree`
+        // leaves them to the cache until then).
         let tree = Config::new(
             self.folder.join(id.0.to_string()),
             seqno.clone(),

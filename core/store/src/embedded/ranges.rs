@@ -2,7 +2,7 @@
 //!
 //! A seek costs some microseconds in each sorted run, and runs are some dozens
 //! while there is much to commit. Most have nothing of the partition. Whether a
-//! table does is asked of its filter, in memory: the partition's mark comes before
+//! table does is asked of its filter: the partition's mark comes before
 //! its rows ([`index_key`](super::index_key)), so it is in the same table, unless
 //! the table begins with the partition's rows.
 //!
