@@ -49,7 +49,7 @@ pub fn open(
 ) -> Result<(Head, State, bool), Stop<Refusal>> {
     let digest = opening_digest(asked);
     if let Some(book) = Book::take(rows)? {
-        if book.head.digest != digest {
+        if book.head().digest != digest {
             return Err(Stop::Refused(Refusal::IdReused {
                 id: asked.id.clone(),
                 what: "account",
@@ -145,10 +145,12 @@ pub fn set_floor(
     if book.floor(index) == address.floor {
         return Ok(unchanged(book, rows));
     }
-    if let Some(row) = book.head_mut().addresses.get_mut(index) {
-        row.has_floor = address.floor.is_some();
-        row.minimum_minor = address.floor.unwrap_or(0);
-    }
+    book.change_head(|head| {
+        if let Some(row) = head.addresses.get_mut(index) {
+            row.has_floor = address.floor.is_some();
+            row.minimum_minor = address.floor.unwrap_or(0);
+        }
+    });
     let detail = json!({ "address": address.address, "currency": address.currency, "floor_minor": address.floor });
     finish(book, rows, JournalKind::FloorSet, now_us, actor, &detail)
 }
@@ -165,12 +167,13 @@ pub fn freeze(
     actor: &str,
 ) -> Result<(Head, State), Stop<Refusal>> {
     let mut book = open_book(rows, account)?;
-    if (book.head.debits_frozen, book.head.credits_frozen) == (debits, credits) {
+    if (book.head().debits_frozen, book.head().credits_frozen) == (debits, credits) {
         return Ok(unchanged(book, rows));
     }
-    let head = book.head_mut();
-    head.debits_frozen = debits;
-    head.credits_frozen = credits;
+    book.change_head(|head| {
+        head.debits_frozen = debits;
+        head.credits_frozen = credits;
+    });
     finish(
         book,
         rows,
@@ -192,7 +195,7 @@ pub fn close(
     actor: &str,
 ) -> Result<(Head, State), Stop<Refusal>> {
     let mut book = Book::take_required(rows, account)?;
-    if book.head.closed {
+    if book.head().closed {
         return Ok(unchanged(book, rows));
     }
     book.expire_holds(rows, now_us)?;
@@ -208,7 +211,7 @@ pub fn close(
             book.state.open_holds
         )));
     }
-    for (index, row) in book.head.addresses.iter().enumerate() {
+    for (index, row) in book.head().addresses.iter().enumerate() {
         let balance = book.balance(index);
         if balance != 0 {
             return Err(not_empty(format!(
@@ -217,7 +220,7 @@ pub fn close(
             )));
         }
     }
-    book.head_mut().closed = true;
+    book.change_head(|head| head.closed = true);
     finish(book, rows, JournalKind::Closed, now_us, actor, &json!({}))
 }
 
@@ -233,14 +236,14 @@ pub fn set_metadata(
     actor: &str,
 ) -> Result<(Head, State), Stop<Refusal>> {
     let mut book = open_book(rows, account)?;
-    let same = book.head.metadata.len() == metadata.len()
+    let same = book.head().metadata.len() == metadata.len()
         && metadata
             .iter()
-            .all(|(key, value)| book.head.metadata.get(key) == Some(value));
+            .all(|(key, value)| book.head().metadata.get(key) == Some(value));
     if same {
         return Ok(unchanged(book, rows));
     }
-    book.head_mut().metadata = metadata.clone().into_iter().collect();
+    book.change_head(|head| head.metadata = metadata.clone().into_iter().collect());
     finish(
         book,
         rows,
@@ -253,7 +256,7 @@ pub fn set_metadata(
 
 fn open_book(rows: &mut Rows<'_>, account: &str) -> Result<Box<Book>, Stop<Refusal>> {
     let book = Book::take_required(rows, account)?;
-    if book.head.closed {
+    if book.head().closed {
         return Err(Stop::Refused(Refusal::Closed {
             account: account.to_owned(),
         }));
@@ -263,7 +266,7 @@ fn open_book(rows: &mut Rows<'_>, account: &str) -> Result<Box<Book>, Stop<Refus
 
 /// What was asked for is so already.
 fn unchanged(book: Box<Book>, rows: &mut Rows<'_>) -> (Head, State) {
-    let answer = (book.head.clone(), book.state.clone());
+    let answer = (book.head().clone(), book.state.clone());
     book.put_back(rows);
     answer
 }
@@ -287,7 +290,7 @@ fn finish(
         },
         &Postings::new(),
     )?;
-    let answer = (book.head.clone(), book.state.clone());
+    let answer = (book.head().clone(), book.state.clone());
     book.save(rows);
     Ok(answer)
 }
@@ -300,16 +303,17 @@ fn add(book: &mut Book, addresses: &[NewAddress]) -> Result<(), Refusal> {
                 format!("{} in {} stands twice", address.address, address.currency),
             ));
         }
-        book.head_mut().addresses.push(AddressRow {
+        let row = AddressRow {
             address: address.address.clone(),
             currency: address.currency.clone(),
             has_floor: address.floor.is_some(),
             minimum_minor: address.floor.unwrap_or(0),
             ..AddressRow::default()
-        });
+        };
+        book.change_head(|head| head.addresses.push(row));
     }
-    book.state.balances.resize(book.head.addresses.len(), 0);
-    if book.head.addresses.len() > ADDRESSES_PER_ACCOUNT_MAX {
+    book.state.balances.resize(book.head().addresses.len(), 0);
+    if book.head().addresses.len() > ADDRESSES_PER_ACCOUNT_MAX {
         return Err(Refusal::Limit {
             reason: "TOO_MANY_ADDRESSES",
             message: format!("an account has at most {ADDRESSES_PER_ACCOUNT_MAX} addresses"),

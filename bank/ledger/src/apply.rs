@@ -2,10 +2,12 @@
 //! never refused. What an account can no longer take goes to suspense.
 
 use lombard_store::{Fault, Rows, Stop};
+use smallvec::SmallVec;
 
-use crate::book::{Book, Note, Postings, address_index};
+use crate::book::{Book, Note, Postings};
 use crate::refusal::Refusal;
 use crate::rows::{self, Head, Journal, JournalKind, MarkerRow};
+use crate::terms::Terms;
 use crate::types::{
     DEFAULT_ENTITY, EntryId, Leg, LegOutcome, RESERVED_ADDRESS, SUSPENSE_ADDRESS, day_of,
 };
@@ -87,7 +89,7 @@ pub fn apply(
     let marker = found.as_ref().map(|(_, marker)| marker);
     match marker {
         Some(marker) if marker.diverted => {
-            let entity = book.head.entity.clone();
+            let entity = book.head().entity.clone();
             book.put_back(rows);
             return Ok(Applied::Diverted { entity });
         }
@@ -113,7 +115,7 @@ pub fn apply(
         // out of its address as into the reserved one.
         let reserved_day = day_of(marker.reserved_us);
         for posting in &marker.reserved_postings {
-            let currency = book.head.addresses.get(posting.address as usize);
+            let currency = book.head().addresses.get(posting.address as usize);
             let reserved = currency.and_then(|row| book.address(RESERVED_ADDRESS, &row.currency));
             let reserved = reserved.and_then(|index| u32::try_from(index).ok());
             let both = [
@@ -249,10 +251,10 @@ pub fn load_marker(rows: &Rows<'_>, key: &[u8]) -> Result<Option<MarkerRow>, Fau
 }
 
 /// Whether a leg takes from what was reserved for it.
-fn takes_reserved(head: &Head, leg: &Leg, marker: Option<&MarkerRow>) -> bool {
+fn takes_reserved(terms: &Terms, leg: &Leg, marker: Option<&MarkerRow>) -> bool {
     leg.amount_minor < 0
         && marker.is_some_and(|marker| {
-            let index = address_index(head, &leg.address, leg.currency.code());
+            let index = terms.address(&leg.address, leg.currency.code());
             marker
                 .reserved_postings
                 .iter()
@@ -261,7 +263,7 @@ fn takes_reserved(head: &Head, leg: &Leg, marker: Option<&MarkerRow>) -> bool {
 }
 
 /// The postings of a journal row, and for each leg the balances before and after.
-type Moved<'a> = (Postings, Vec<(&'a Leg, (i64, i64))>);
+type Moved<'a> = (Postings, SmallVec<[(&'a Leg, (i64, i64)); 2]>);
 
 fn post_legs<'a>(
     rows: &mut Rows<'_>,
@@ -270,16 +272,16 @@ fn post_legs<'a>(
     carried: &Carried<'a>,
     marker: Option<&MarkerRow>,
 ) -> Result<Moved<'a>, Stop<Refusal>> {
-    if book.head.closed {
+    if book.terms().closed {
         return Err(Stop::Refused(Refusal::Closed {
             account: account.to_owned(),
         }));
     }
     book.expire_holds(rows, carried.now_us)?;
     let mut postings = Postings::new();
-    let mut moved = Vec::with_capacity(1);
+    let mut moved = SmallVec::new();
     for leg in carried.legs.iter().filter(|leg| leg.account == account) {
-        let index = if takes_reserved(&book.head, leg, marker) {
+        let index = if takes_reserved(book.terms(), leg, marker) {
             book.require_address(RESERVED_ADDRESS, leg.currency.code())
         } else {
             book.require_address(&leg.address, leg.currency.code())
@@ -324,7 +326,7 @@ fn divert(
     };
     rows.put(key, rows::encode(&marker));
     book.saw(carried.id);
-    let entity = book.head.entity.clone();
+    let entity = book.head().entity.clone();
     book.save(rows);
     Ok(Applied::Diverted { entity })
 }
@@ -340,7 +342,7 @@ pub fn give_back(
 ) -> Result<(), Stop<Refusal>> {
     let index = posting.address as usize;
     let currency = book
-        .head
+        .head()
         .addresses
         .get(index)
         .map(|row| row.currency.clone())
@@ -371,11 +373,11 @@ fn outcomes(
         .map(|journal| rows::posting_outcomes(&journal))
         .unwrap_or_default()
         .into_iter();
-    let head = Book::load_head(rows)?.unwrap_or_default();
+    let terms = Terms::of(&Book::load_head(rows)?.unwrap_or_default());
     let mut outcomes = Vec::new();
     for leg in carried.legs.iter().filter(|leg| leg.account == account) {
         let posted = applied.next();
-        let (outcome, booked_us) = if takes_reserved(&head, leg, Some(marker)) {
+        let (outcome, booked_us) = if takes_reserved(&terms, leg, Some(marker)) {
             // A reservation has two postings for each leg: from the address, to the reserved one.
             let pair = reserved.next();
             reserved.next();

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use lombard_store::{Fault, Rows, Stop, Wanted};
+use smallvec::smallvec;
 
 use crate::journal::Unwritten;
 pub use crate::journal::{Note, Postings};
@@ -13,16 +14,18 @@ use crate::recent::Recent;
 use crate::refusal::Refusal;
 use crate::rows::{self, Head, HoldRow, JournalKind};
 use crate::state::State;
+use crate::terms::Terms;
 use crate::types::{EntryId, Leg, LegOutcome, day_of};
 use crate::value_axis;
 
 /// A loaded account.
 #[derive(Debug, Clone)]
 pub struct Book {
-    /// What is fixed about it.
-    pub head: Head,
+    /// What entries ask for of what is fixed about it.
+    terms: Terms,
     /// Where it stands.
     pub state: State,
+    head: Box<Head>,
     recent: Recent,
     head_changed: bool,
     unwritten: Option<Unwritten>,
@@ -37,7 +40,7 @@ impl Book {
         Ok(Self::look(rows)?.map(|book| match book {
             Cow::Owned(book) => book,
             // Without the ids of a burst, which are many and of no use to a reader.
-            Cow::Borrowed(book) => Self::new(book.head.clone(), book.state.clone()),
+            Cow::Borrowed(book) => Self::new((*book.head).clone(), book.state.clone()),
         }))
     }
 
@@ -61,7 +64,8 @@ impl Book {
 
     fn new(head: Head, state: State) -> Self {
         Self {
-            head,
+            terms: Terms::of(&head),
+            head: Box::new(head),
             recent: Recent::after(state.newest),
             state,
             head_changed: false,
@@ -110,7 +114,7 @@ impl Book {
     /// An account that is being opened.
     pub fn open(head: Head) -> Box<Self> {
         let state = State {
-            balances: vec![0; head.addresses.len()],
+            balances: smallvec![0; head.addresses.len()],
             ..State::default()
         };
         Box::new(Self {
@@ -119,9 +123,19 @@ impl Book {
         })
     }
 
+    /// What is fixed about it.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// What entries ask for of what is fixed about it.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
     /// The index of an address.
     pub fn address(&self, address: &str, currency: &str) -> Option<usize> {
-        address_index(&self.head, address, currency)
+        self.terms.address(address, currency)
     }
 
     /// The index of an address, refusing where there is none.
@@ -142,19 +156,20 @@ impl Book {
         if let Some(index) = self.address(address, currency) {
             return index;
         }
-        self.head.addresses.push(rows::AddressRow {
+        let row = rows::AddressRow {
             address: address.to_owned(),
             currency: currency.to_owned(),
             ..rows::AddressRow::default()
-        });
-        self.head_changed = true;
+        };
+        self.change_head(|head| head.addresses.push(row));
         self.head.addresses.len() - 1
     }
 
-    /// The head, to be changed and written back.
-    pub fn head_mut(&mut self) -> &mut Head {
+    /// Changes what is fixed about it, to be written back.
+    pub fn change_head(&mut self, change: impl FnOnce(&mut Head)) {
+        change(&mut self.head);
+        self.terms = Terms::of(&self.head);
         self.head_changed = true;
-        &mut self.head
     }
 
     /// The balance of an address, in minor units.
@@ -164,11 +179,7 @@ impl Book {
 
     /// The floor of an address, in minor units.
     pub fn floor(&self, index: usize) -> Option<i64> {
-        self.head
-            .addresses
-            .get(index)
-            .filter(|row| row.has_floor)
-            .map(|row| row.minimum_minor)
+        self.terms.floor(index)
     }
 
     /// Whether the id was not decided or applied here, for certain.
@@ -334,7 +345,7 @@ impl Book {
     pub fn save(mut self: Box<Self>, rows: &mut Rows<'_>) {
         if std::mem::take(&mut self.head_changed) {
             self.head.number = self.state.number;
-            rows.put(rows::HEAD, rows::encode(&self.head));
+            rows.put(rows::HEAD, rows::encode(&*self.head));
         }
         self.write(rows);
         rows.keep(self);
@@ -401,13 +412,6 @@ pub fn next_expiry(rows: &Rows<'_>) -> Result<i64, Fault> {
         .first()
         .and_then(|(key, _)| rows::expiry_hold(key))
         .map_or(0, |(expires_us, _)| expires_us))
-}
-
-/// The index of an address in a head.
-pub fn address_index(head: &Head, address: &str, currency: &str) -> Option<usize> {
-    head.addresses
-        .iter()
-        .position(|row| row.address == address && row.currency == currency)
 }
 
 fn not_found(account: &str) -> Stop<Refusal> {

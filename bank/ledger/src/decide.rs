@@ -3,6 +3,7 @@
 use buffa::ViewEncode as _;
 use lombard_store::{Fault, Rows, Stop, StoreError};
 use serde_json::json;
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::book::{Book, Note, Postings};
@@ -30,7 +31,7 @@ pub struct Decided {
     /// Whether this is the first answer given again.
     pub replayed: bool,
     /// The hold that it placed, captured or released, as it is now.
-    pub hold: Option<(EntryId, HoldRow)>,
+    pub hold: Option<Box<(EntryId, HoldRow)>>,
 }
 
 /// Decides an entry: checks what home must allow, and writes home's postings,
@@ -56,7 +57,7 @@ pub fn decide(
         book.put_back(rows);
         return first;
     }
-    if book.head.closed {
+    if book.terms().closed {
         return Err(Stop::Refused(Refusal::Closed {
             account: entry.home.to_string(),
         }));
@@ -69,14 +70,15 @@ pub fn decide(
         }
         _ => legs.to_vec(),
     };
-    check_balanced(&book.head.entity, &entry.home, entities, &effective).map_err(Stop::Refused)?;
+    check_balanced(&book.terms().entity, &entry.home, entities, &effective)
+        .map_err(Stop::Refused)?;
     check_frozen(&book, entry, &effective).map_err(Stop::Refused)?;
     if entry.up_to_available {
         reduce_to_available(&book, &entry.home, &mut effective).map_err(Stop::Refused)?;
     }
 
     let mut postings = Postings::new();
-    let mut moved = Vec::with_capacity(effective.len());
+    let mut moved: SmallVec<[_; 2]> = SmallVec::new();
     for leg in effective.iter().filter(|leg| leg.account == entry.home) {
         let index = book
             .require_address(&leg.address, leg.currency.code())
@@ -90,7 +92,9 @@ pub fn decide(
 
     let mut touched = None;
     if entry.hold.is_some() {
-        touched = Some(hold::step(rows, &mut book, entry, &effective, now_us)?);
+        touched = Some(Box::new(hold::step(
+            rows, &mut book, entry, &effective, now_us,
+        )?));
     }
     if let Some(reverses) = &entry.reverses {
         reversal::claim(rows, reverses.entry, entry.id)?;
@@ -101,14 +105,14 @@ pub fn decide(
         home: &entry.home,
         value_day: entry.value_day,
         reference: &entry.reference,
-        hold: touched.as_ref().map(|(id, _)| *id),
+        hold: touched.as_ref().map(|touched| touched.0),
         ..Note::new(JournalKind::Posted, now_us, &entry.actor)
     };
     let booked_us = book.journal(rows, note, &postings)?;
     let value_day = entry
         .value_day
         .unwrap_or_else(|| crate::types::day_of(booked_us));
-    if let Some((id, row)) = &mut touched {
+    if let Some((id, row)) = touched.as_deref_mut() {
         hold::booked(rows, &mut book, entry, *id, row, booked_us)?;
     }
     rows.put_new(
@@ -119,14 +123,17 @@ pub fn decide(
             &digest,
             booked_us,
             value_day,
-            touched.as_ref(),
+            touched.as_deref(),
         ),
     );
     book.saw(entry.id);
-    let outcomes = moved
-        .into_iter()
-        .map(|(leg, balances)| book.outcome(leg.clone(), balances, booked_us))
-        .collect();
+    // With room for those of the other accounts.
+    let mut outcomes = Vec::with_capacity(effective.len());
+    outcomes.extend(
+        moved
+            .into_iter()
+            .map(|(leg, balances)| book.outcome(leg.clone(), balances, booked_us)),
+    );
     book.save(rows);
     Ok(Decided {
         digest,
@@ -229,13 +236,13 @@ pub fn replay(
         }));
     }
     let legs = row.legs.iter().map(leg_of).collect::<Result<Vec<_>, _>>()?;
-    let outcomes = outcomes_at(rows, &book.head.account, &legs, row.booked_us)?;
+    let outcomes = outcomes_at(rows, &book.head().account, &legs, row.booked_us)?;
     let hold = match EntryId::from_slice(&row.hold_id) {
-        Some(hold) => crate::book::load_hold(rows, hold)?.map(|row| (hold, row)),
+        Some(hold) => crate::book::load_hold(rows, hold)?.map(|row| Box::new((hold, row))),
         None => None,
     };
     Ok(Decided {
-        digest: digest_of(row, &book.head.account, id)?,
+        digest: digest_of(row, &book.head().account, id)?,
         booked_us: row.booked_us,
         value_day: row.value_day,
         legs,
@@ -353,15 +360,15 @@ fn check_frozen(book: &Book, entry: &Entry, legs: &[Leg]) -> Result<(), Refusal>
     let account = || entry.home.to_string();
     match &entry.hold {
         Some(HoldStep::Release { .. }) => return Ok(()),
-        Some(HoldStep::Place { .. }) if !book.head.debits_frozen => return Ok(()),
+        Some(HoldStep::Place { .. }) if !book.terms().debits_frozen => return Ok(()),
         Some(HoldStep::Capture { hold: _, to, .. }) => {
             let over = legs.iter().any(|leg| {
                 leg.account == entry.home
                     && leg.amount_minor < 0
                     && Some(&leg.address) != legs.first().map(|leg| &leg.address)
             });
-            let credits_own = to.0 == entry.home && book.head.credits_frozen;
-            return if book.head.debits_frozen && over {
+            let credits_own = to.0 == entry.home && book.terms().credits_frozen;
+            return if book.terms().debits_frozen && over {
                 Err(Refusal::Frozen {
                     account: account(),
                     debits: true,
@@ -378,13 +385,13 @@ fn check_frozen(book: &Book, entry: &Entry, legs: &[Leg]) -> Result<(), Refusal>
         _ => {}
     }
     let mut own = legs.iter().filter(|leg| leg.account == entry.home);
-    if book.head.debits_frozen && own.clone().any(|leg| leg.amount_minor < 0) {
+    if book.terms().debits_frozen && own.clone().any(|leg| leg.amount_minor < 0) {
         return Err(Refusal::Frozen {
             account: account(),
             debits: true,
         });
     }
-    if book.head.credits_frozen && own.any(|leg| leg.amount_minor > 0) {
+    if book.terms().credits_frozen && own.any(|leg| leg.amount_minor > 0) {
         return Err(Refusal::Frozen {
             account: account(),
             debits: false,

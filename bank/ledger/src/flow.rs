@@ -37,7 +37,7 @@ pub struct Posted {
     /// Whether this is the first answer given again.
     pub replayed: bool,
     /// The hold that it placed, captured or released, as it is now.
-    pub hold: Option<(EntryId, HoldRow)>,
+    pub hold: Option<Box<(EntryId, HoldRow)>>,
 }
 
 /// One answer for each entry of a chain.

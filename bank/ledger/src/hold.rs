@@ -249,12 +249,12 @@ fn open_hold(rows: &Rows<'_>, entry: &Entry) -> Result<(EntryId, HoldRow), Stop<
 }
 
 fn leg_address(book: &Book, index: u32) -> Result<(String, String), Fault> {
-    let row = book.head.addresses.get(index as usize);
+    let row = book.head().addresses.get(index as usize);
     row.map(|row| (row.address.clone(), row.currency.clone()))
         .ok_or_else(|| {
             Fault::Store(StoreError::Damaged(format!(
                 "account {}: no address {index}",
-                book.head.account
+                book.head().account
             )))
         })
 }

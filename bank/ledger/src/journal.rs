@@ -3,6 +3,7 @@
 
 use buffa::ViewEncode as _;
 use lombard_store::Rows;
+use smallvec::SmallVec;
 
 use crate::rows::{self, JournalKind, JournalView, PostingRowView};
 use crate::state::State;
@@ -63,7 +64,7 @@ impl<'a> Note<'a> {
 }
 
 /// Postings of one journal row as they are collected: the address's index, the amount.
-pub type Postings = Vec<(usize, i64)>;
+pub type Postings = SmallVec<[(usize, i64); 2]>;
 
 impl Unwritten {
     /// The row that brings an account to `state`, as far as that is known yet.

@@ -25,6 +25,7 @@ pub mod rows;
 pub mod service;
 pub mod state;
 pub mod sweeper;
+pub mod terms;
 pub mod types;
 pub mod value_axis;
 

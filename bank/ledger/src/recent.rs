@@ -12,9 +12,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 use crate::types::EntryId;
 
 /// Prints that are remembered of any account, the last ones.
-const FEW: usize = 32;
+const FEW: usize = 16;
 /// A burst is when that many ids lie no further apart in time.
-const BURST_MS: u64 = 500;
+const BURST_MS: u64 = 250;
 /// Prints of a generation: of a burst, the last two generations are remembered.
 const GENERATION_MAX: usize = 32_768;
 /// How much time a generation spans at most.

@@ -41,7 +41,7 @@ pub fn reserve(
         Some(_) => return Ok(()),
         None => {}
     }
-    if book.head.closed {
+    if book.terms().closed {
         return Err(Stop::Refused(Refusal::Closed {
             account: account.to_owned(),
         }));
@@ -53,7 +53,7 @@ pub fn reserve(
         .iter()
         .filter(|leg| leg.account == account && leg.amount_minor < 0)
     {
-        if book.head.debits_frozen {
+        if book.terms().debits_frozen {
             return Err(Stop::Refused(Refusal::Frozen {
                 account: account.to_owned(),
                 debits: true,

@@ -33,10 +33,14 @@ pub fn mirrored(rows: &Rows<'_>, home: &str, entry: EntryId) -> Result<Vec<Leg>,
     if let Some(id) = EntryId::from_slice(&row.hold_id) {
         let held = crate::book::load_hold(rows, id)?;
         let names = held.as_ref().and_then(|held| {
-            let held_at = &book.head.addresses.get(held.held_address as usize)?.address;
+            let held_at = &book
+                .head()
+                .addresses
+                .get(held.held_address as usize)?
+                .address;
             Some((
                 held_at,
-                &book.head.addresses.get(held.address as usize)?.address,
+                &book.head().addresses.get(held.address as usize)?.address,
             ))
         });
         let Some((held_at, address)) = names else {

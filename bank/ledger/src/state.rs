@@ -2,6 +2,7 @@
 //! row that says it, so nothing is written twice, and nothing can contradict.
 
 use lombard_store::{Fault, Row, Rows, StoreError};
+use smallvec::SmallVec;
 
 use crate::rows::{self, CHAIN_BYTES, Journal, StandingView};
 use crate::types::EntryId;
@@ -14,7 +15,7 @@ pub struct State {
     /// When that row is booked.
     pub booked_us: i64,
     /// One for each address of the head, in its order, in minor units.
-    pub balances: Vec<i64>,
+    pub balances: SmallVec<[i64; 2]>,
     /// Holds of which some money waits.
     pub open_holds: u32,
     /// The earliest expiry of an open hold; 0: none.
@@ -61,7 +62,7 @@ impl State {
         let standing = &journal.standing;
         let newest = EntryId::from_slice(&standing.newest_entry_id);
         Self {
-            balances: journal.balances.clone(),
+            balances: SmallVec::from_slice(&journal.balances),
             open_holds: standing.open_holds,
             next_expiry_us: standing.next_expiry_us,
             newest: newest.or_else(|| EntryId::from_slice(&journal.entry_id)),

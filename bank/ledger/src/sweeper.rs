@@ -97,7 +97,7 @@ impl Sweeper {
             for account in &page {
                 let look = |rows: &Rows<'_>| Ok::<_, Stop<Refusal>>(Book::load(rows)?);
                 if let Ok(Some(book)) = self.keyspace.read(account, look).await?.value {
-                    self.watch(&book.head.account, book.state.next_expiry_us);
+                    self.watch(&book.head().account, book.state.next_expiry_us);
                 }
             }
         }

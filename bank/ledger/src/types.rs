@@ -5,6 +5,7 @@ use std::fmt;
 
 use lombard_money::Currency;
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 /// Where money goes unless a leg says otherwise.
@@ -163,7 +164,7 @@ impl Entry {
     }
 
     /// The accounts other than home that the legs touch, each once, in key order.
-    pub fn others(&self) -> Vec<&str> {
+    pub fn others(&self) -> SmallVec<[&str; 2]> {
         other_accounts(&self.home, &self.legs)
     }
 
@@ -232,8 +233,8 @@ impl Entry {
 }
 
 /// The accounts other than `home` that `legs` touch, each once, in key order.
-pub fn other_accounts<'a>(home: &str, legs: &'a [Leg]) -> Vec<&'a str> {
-    let mut others: Vec<&str> = legs
+pub fn other_accounts<'a>(home: &str, legs: &'a [Leg]) -> SmallVec<[&'a str; 2]> {
+    let mut others: SmallVec<[&str; 2]> = legs
         .iter()
         .map(|leg| leg.account.as_str())
         .filter(|account| *account != home)

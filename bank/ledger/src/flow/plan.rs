@@ -3,16 +3,17 @@
 use std::borrow::Cow;
 
 use lombard_store::{Stop, StoreError};
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use super::Flow;
 use super::seen::Seen;
-use crate::book::{Book, address_index};
+use crate::book::Book;
 use crate::hold;
 use crate::refusal::Refusal;
 use crate::reversal;
-use crate::rows::Head;
 use crate::state::State;
+use crate::terms::Terms;
 use crate::types::{Entry, HoldStep, Leg, other_accounts};
 
 /// What is known of an entry before home decides.
@@ -20,7 +21,7 @@ pub(super) struct Plan<'a> {
     pub entry: &'a Entry,
     pub legs: Cow<'a, [Leg]>,
     /// Each other account and its legal entity, in key order.
-    pub entities: Vec<(SmolStr, SmolStr)>,
+    pub entities: SmallVec<[(SmolStr, SmolStr); 1]>,
     /// The other accounts that must reserve, in key order.
     pub reserving: Vec<SmolStr>,
 }
@@ -58,7 +59,7 @@ impl Flow {
         };
         let mut plan = Plan {
             entry,
-            entities: Vec::new(),
+            entities: SmallVec::new(),
             reserving: Vec::new(),
             legs,
         };
@@ -70,9 +71,9 @@ impl Flow {
                         account: account.to_owned(),
                     })
                 })?;
-                let reserves = check_other(&book.head, account, legs).map_err(Stop::Refused)?;
-                check_range(&book.head, &book.state, account, legs).map_err(Stop::Refused)?;
-                Ok((SmolStr::new(&book.head.entity), reserves))
+                let reserves = check_other(book.terms(), account, legs).map_err(Stop::Refused)?;
+                check_range(book.terms(), &book.state, account, legs).map_err(Stop::Refused)?;
+                Ok((book.terms().entity.clone(), reserves))
             });
             match checked.await? {
                 Ok((entity, reserves)) => {
@@ -98,29 +99,29 @@ impl Flow {
 }
 
 /// What forbids a leg of another account than home, and whether it must reserve.
-fn check_other(head: &Head, account: &str, legs: &[Leg]) -> Result<bool, Refusal> {
-    if head.closed {
+fn check_other(terms: &Terms, account: &str, legs: &[Leg]) -> Result<bool, Refusal> {
+    if terms.closed {
         return Err(Refusal::Closed {
             account: account.to_owned(),
         });
     }
     let mut reserves = false;
     for leg in legs.iter().filter(|leg| leg.account == account) {
-        let index = address_index(head, &leg.address, leg.currency.code()).ok_or_else(|| {
-            Refusal::AddressNotFound {
+        let index = terms
+            .address(&leg.address, leg.currency.code())
+            .ok_or_else(|| Refusal::AddressNotFound {
                 account: account.to_owned(),
                 address: leg.address.to_string(),
                 currency: leg.currency.code().to_owned(),
-            }
-        })?;
+            })?;
         let debits = leg.amount_minor < 0;
-        if (debits && head.debits_frozen) || (!debits && head.credits_frozen) {
+        if (debits && terms.debits_frozen) || (!debits && terms.credits_frozen) {
             return Err(Refusal::Frozen {
                 account: account.to_owned(),
                 debits,
             });
         }
-        reserves |= debits && head.addresses.get(index).is_some_and(|row| row.has_floor);
+        reserves |= debits && terms.floor(index).is_some();
     }
     Ok(reserves)
 }
@@ -128,10 +129,10 @@ fn check_other(head: &Head, account: &str, legs: &[Leg]) -> Result<bool, Refusal
 /// Refuses what would take a balance of another account than home out of 64 bits.
 /// What others move there before the leg is applied is not known yet: should that
 /// fill it, the decided leg goes to suspense, as wherever it can no longer be applied.
-fn check_range(head: &Head, state: &State, account: &str, legs: &[Leg]) -> Result<(), Refusal> {
+fn check_range(terms: &Terms, state: &State, account: &str, legs: &[Leg]) -> Result<(), Refusal> {
     let mut moved: Vec<(usize, i64)> = Vec::new();
     for leg in legs.iter().filter(|leg| leg.account == account) {
-        let Some(index) = address_index(head, &leg.address, leg.currency.code()) else {
+        let Some(index) = terms.address(&leg.address, leg.currency.code()) else {
             continue;
         };
         let earlier = moved.iter().rfind(|(place, _)| *place == index);

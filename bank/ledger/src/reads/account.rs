@@ -48,8 +48,8 @@ pub fn get(
 ) -> Result<GetAccountResponse, Stop<Refusal>> {
     super::current(rows, account, now_us, |_, book| {
         Ok(GetAccountResponse {
-            account: Some(message(&book.head, &book.state)).into(),
-            balances: balances::lines(&book.head, &book.state.balances),
+            account: Some(message(book.head(), &book.state)).into(),
+            balances: balances::lines(book.head(), &book.state.balances),
             ..GetAccountResponse::default()
         })
     })

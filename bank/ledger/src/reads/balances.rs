@@ -54,7 +54,7 @@ impl AsOf {
 /// # Errors
 /// [`Refusal::Overflow`] where a balance by value date is beyond 64 bits; a fault of the store.
 pub fn of(rows: &Rows<'_>, book: &Book, as_of: AsOf) -> Result<(Vec<i64>, u64), Stop<Refusal>> {
-    let addresses = book.head.addresses.len();
+    let addresses = book.head().addresses.len();
     let sized = |mut balances: Vec<i64>| {
         balances.resize(addresses, 0);
         balances
@@ -66,7 +66,7 @@ pub fn of(rows: &Rows<'_>, book: &Book, as_of: AsOf) -> Result<(Vec<i64>, u64), 
         }))
     };
     match as_of {
-        AsOf::Now => Ok((sized(book.state.balances.clone()), book.state.number)),
+        AsOf::Now => Ok((sized(book.state.balances.to_vec()), book.state.number)),
         AsOf::Booked(moment_us) => {
             booked_at(moment_us).map(|(balances, number)| (sized(balances), number))
         }
@@ -77,7 +77,7 @@ pub fn of(rows: &Rows<'_>, book: &Book, as_of: AsOf) -> Result<(Vec<i64>, u64), 
                 // An account has at most 64 addresses.
                 let address = u32::try_from(index).unwrap_or(u32::MAX);
                 let shifted = i128::from(*balance) + value_axis::prefix_sum(rows, address, day)?;
-                *balance = i64::try_from(shifted).map_err(|_| overflow(&book.head, index))?;
+                *balance = i64::try_from(shifted).map_err(|_| overflow(book.head(), index))?;
             }
             // A later event can be dated back: this is the state after all of them.
             Ok((balances, book.state.number))
@@ -169,8 +169,8 @@ pub fn get(
     super::current(rows, account, now_us, |rows, book| {
         let (balances, event_number) = of(rows, book, as_of)?;
         Ok(GetBalancesResponse {
-            balances: lines(&book.head, &balances),
-            definitions: defined(&book.head, &balances, definitions)?,
+            balances: lines(book.head(), &balances),
+            definitions: defined(book.head(), &balances, definitions)?,
             holds: if with_holds {
                 holds::all_open(rows, book)?
             } else {
@@ -195,13 +195,19 @@ pub fn trial(
     super::current(rows, account, now_us, |rows, book| {
         let (balances, _) = of(rows, book, as_of)?;
         let line = |(row, balance_minor): (&crate::rows::AddressRow, i64)| TrialBalanceLine {
-            account: book.head.account.clone(),
-            entity: book.head.entity.clone(),
+            account: book.head().account.clone(),
+            entity: book.head().entity.clone(),
             address: row.address.clone(),
             currency: row.currency.clone(),
             balance_minor,
             ..TrialBalanceLine::default()
         };
-        Ok(book.head.addresses.iter().zip(balances).map(line).collect())
+        Ok(book
+            .head()
+            .addresses
+            .iter()
+            .zip(balances)
+            .map(line)
+            .collect())
     })
 }

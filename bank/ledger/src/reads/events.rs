@@ -34,7 +34,7 @@ pub fn list(
     let events = behind(rows, &book, after_number, page_size)?
         .iter()
         .map(|row| {
-            read_journal(row).map(|(booked_us, journal)| event(&book.head, booked_us, &journal))
+            read_journal(row).map(|(booked_us, journal)| event(book.head(), booked_us, &journal))
         })
         .collect::<Result<Vec<Event>, Fault>>()?;
     Ok(ListEventsResponse {
@@ -93,7 +93,8 @@ fn booked_at_number(rows: &Rows<'_>, book: &Book, number: u64) -> Result<Option<
     }
     Err(Fault::Store(lombard_store::StoreError::Damaged(format!(
         "account {}: event {number} of {} is missing",
-        book.head.account, book.state.number
+        book.head().account,
+        book.state.number
     ))))
 }
 

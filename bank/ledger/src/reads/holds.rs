@@ -24,7 +24,7 @@ const ROWS_PER_READ: usize = 256;
 /// A hold, as callers see it.
 pub fn message(book: &Book, id: EntryId, row: &HoldRow) -> Hold {
     let named = |index: u32| {
-        book.head
+        book.head()
             .addresses
             .get(index as usize)
             .cloned()
@@ -33,7 +33,7 @@ pub fn message(book: &Book, id: EntryId, row: &HoldRow) -> Hold {
     let address = named(row.address);
     Hold {
         id: id.to_string(),
-        account: book.head.account.clone(),
+        account: book.head().account.clone(),
         address: address.address,
         held_address: named(row.held_address).address,
         currency: address.currency,
@@ -168,7 +168,7 @@ pub fn all_open(rows: &Rows<'_>, book: &Book) -> Result<Vec<Hold>, Stop<Refusal>
             reason: "TOO_MANY_HOLDS",
             message: format!(
                 "account {} has too many closed holds for one read; list them by pages",
-                book.head.account
+                book.head().account
             ),
         }));
     }

@@ -149,7 +149,7 @@ fn range(query: &Query, start: Option<Place>) -> RowRange {
 /// Which addresses of the account the query is about.
 fn wanted_addresses(book: &Book, query: &Query) -> Result<Vec<bool>, Refusal> {
     let wanted: Vec<bool> = book
-        .head
+        .head()
         .addresses
         .iter()
         .map(|row| {
@@ -163,7 +163,9 @@ fn wanted_addresses(book: &Book, query: &Query) -> Result<Vec<bool>, Refusal> {
             reason: "ADDRESS_NOT_FOUND",
             message: format!(
                 "account {} has no address {} {}",
-                book.head.account, query.address, query.currency
+                book.head().account,
+                query.address,
+                query.currency
             ),
         });
     }
@@ -210,7 +212,7 @@ impl Page<'_> {
             }
             let row = self
                 .book
-                .head
+                .head()
                 .addresses
                 .get(index)
                 .cloned()

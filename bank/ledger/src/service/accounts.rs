@@ -150,7 +150,7 @@ impl Ledger {
             let look = |rows: &Rows<'_>| match Book::load_head(rows)? {
                 None => Ok(None),
                 Some(_) => reads::current(rows, name, now_us, |_, book| {
-                    Ok(Some(reads::account::message(&book.head, &book.state)))
+                    Ok(Some(reads::account::message(book.head(), &book.state)))
                 }),
             };
             accounts.extend(self.glance(name, &mut seen, look).await??);

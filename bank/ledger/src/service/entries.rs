@@ -40,7 +40,7 @@ impl Ledger {
                     self.metrics.answered(Answered::one(answer.as_ref()));
                 }
                 let posted = answer?;
-                if let Some((_, hold)) = &posted.hold {
+                if let Some((_, hold)) = posted.hold.as_deref() {
                     self.sweeper.watch(&entry.home, hold.expires_us);
                 }
                 Ok(posted)

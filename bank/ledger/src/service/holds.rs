@@ -54,7 +54,7 @@ impl Ledger {
     async fn step(&self, entry: &Entry) -> Result<(Option<Hold>, EntryResult), Failure> {
         let posted = self.post(entry, false).await?;
         let result = answer::posted(&posted, false);
-        let Some((id, row)) = posted.hold else {
+        let Some((id, row)) = posted.hold.map(|hold| *hold) else {
             return Ok((None, result));
         };
         // Only the names of the addresses are read: they never change.

@@ -123,7 +123,7 @@ impl Core {
         let seen = view.into_seen();
         self.learn(&slot, &mut state, &seen)?;
         let position = match changes {
-            Some(changes) => self.sequence(&slot, &mut state, &changes, &seen)?,
+            Some(changes) => self.sequence(partition, &slot, &mut state, &changes, &seen)?,
             // What the function saw came from commits up to the partition's last one.
             None => Position(state.position),
         };
@@ -150,7 +150,8 @@ impl Core {
         }
         state.kept = None;
         let seen = View::new(&self.tables.stored, &slot, &state).into_seen();
-        self.sequence(&slot, &mut state, changes, &seen).map(Some)
+        self.sequence(partition, &slot, &mut state, changes, &seen)
+            .map(Some)
     }
 
     /// See [`crate::LocalEngine::read`].
@@ -218,22 +219,26 @@ impl Core {
         Ok(())
     }
 
+    /// `partition` is the slot's: the caller's copy of its key is at hand, where the
+    /// slot's own would have to be fetched from memory.
     fn sequence(
         &self,
+        partition: &PartitionId,
         slot: &Arc<Slot>,
         state: &mut SlotState,
         changes: &Changes,
         seen: &Seen,
     ) -> Result<Position, StoreError> {
         let version = state.version.unwrap_or_default() + 1;
-        let draft = encode(&slot.id, version, changes);
+        let draft = encode(partition, slot.crc, version, changes);
         // Before the commit has its place: see `checkpoint`.
         self.tables.memtable.mark_dirty(slot, state);
         let appended = self.log.append(draft)?;
         state.version = Some(version);
         state.position = appended.position;
         let position = Position(appended.position);
-        self.put_rows(slot, state, changes, seen, appended);
+        let key_bytes = partition.key.len();
+        self.put_rows(key_bytes, state, changes, seen, appended);
         self.tables.figures.commits.add(1);
         self.tables
             .figures
@@ -245,11 +250,12 @@ impl Core {
         Ok(position)
     }
 
-    /// Puts the rows of a sequenced commit into memory. They are pieces of the
-    /// record, so that what the caller gave is not held on to.
+    /// Puts the rows of a sequenced commit, of a partition with a key of so many bytes,
+    /// into memory. They are pieces of the record, so that what the caller gave is not
+    /// held on to.
     fn put_rows(
         &self,
-        slot: &Slot,
+        key_bytes: usize,
         state: &mut SlotState,
         changes: &Changes,
         seen: &Seen,
@@ -267,7 +273,7 @@ impl Core {
             *tail = Tail::first(changes.rows.iter().map(noted));
         }
         let mut bytes = active.add_record(appended.bytes);
-        let mut at = HEADER_BYTES + slot.id.key.len();
+        let mut at = HEADER_BYTES + key_bytes;
         for (key, change) in &changes.rows {
             let len = row_bytes(key, change.value());
             // A record is shorter than its segment, whose offsets fit in 32 bits.
@@ -358,12 +364,12 @@ fn noted<'a>((key, change): (&'a Bytes, &Change)) -> Noted<'a> {
     }
 }
 
-fn encode(partition: &PartitionId, version: u64, changes: &Changes) -> Draft {
+fn encode(partition: &PartitionId, crc: u32, version: u64, changes: &Changes) -> Draft {
     let needed = commit_bytes(&partition.key, changes);
     ENCODE.with_borrow_mut(|buffer| {
         if buffer.capacity() < needed {
             *buffer = BytesMut::with_capacity(needed.max(ENCODE_BYTES));
         }
-        Draft::commit(buffer, partition, version, changes)
+        Draft::commit(buffer, partition, crc, version, changes)
     })
 }

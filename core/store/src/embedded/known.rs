@@ -37,10 +37,18 @@ impl Kept {
     }
 }
 
+/// The bit of a key's first byte.
+fn first_bit(key: &[u8]) -> u64 {
+    1 << (key.first().copied().unwrap_or(0) % 64)
+}
+
 /// What is known of one partition's rows in the index.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     kept: Vec<Kept>,
+    /// First bytes of the keys that are kept, a bit each (of several the same one): most
+    /// keys are ruled out by it, without a look at `kept`, which stands elsewhere.
+    kept_firsts: u64,
     fences: Vec<Fence>,
     /// Where there is no fence, there is no row either.
     complete: bool,
@@ -67,17 +75,25 @@ impl Known {
 
     /// The copy of a row.
     pub(super) fn kept(&self, key: &[u8]) -> Option<&Kept> {
+        if self.kept_firsts & first_bit(key) == 0 {
+            return None;
+        }
         self.kept.iter().find(|kept| kept.key.as_slice() == key)
     }
 
     /// Forgets the copy of a row, because the row changes: where the row stands, and the
     /// bytes that the copy took.
     pub(super) fn forget(&mut self, key: &[u8]) -> Option<(Place, usize)> {
+        if self.kept_firsts & first_bit(key) == 0 {
+            return None;
+        }
         let at = self
             .kept
             .iter()
             .position(|kept| kept.key.as_slice() == key)?;
         let kept = self.kept.swap_remove(at);
+        let firsts = self.kept.iter().map(|kept| first_bit(kept.key.as_slice()));
+        self.kept_firsts = firsts.fold(0, |all, bit| all | bit);
         Some((kept.place, kept.bytes()))
     }
 
@@ -94,6 +110,7 @@ impl Known {
             place,
         };
         let bytes = kept.bytes();
+        self.kept_firsts |= first_bit(key);
         self.kept.push(kept);
         bytes
     }
@@ -101,6 +118,7 @@ impl Known {
     /// Forgets all copies: the bytes that they took.
     pub(super) fn forget_all(&mut self) -> usize {
         let all = std::mem::take(&mut self.kept);
+        self.kept_firsts = 0;
         all.iter().map(Kept::bytes).sum()
     }
 

@@ -4,13 +4,14 @@
 //! freeze (`active`) and those that the running checkpoint writes to the index
 //! (`frozen`). Reads look at active, frozen, index, in this order.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::cell::RefCell;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::port::{KeyspaceId, PartitionId};
@@ -28,9 +29,46 @@ const SPINS: usize = 100;
 /// Shards of the partitions' map. Each is locked for the time of one look-up only.
 const SHARDS: usize = 256;
 
+/// Slots that a thread has at hand.
+const AT_HAND: usize = 4;
+
+thread_local! {
+    static AT_HAND_HERE: RefCell<AtHand> = const { RefCell::new(AtHand::new()) };
+}
+
+/// The slots that this thread looked up last. Who works on an entry comes back to each
+/// of its accounts, and to find a slot among all costs some waits for memory.
+struct AtHand {
+    /// With the number of the memtable.
+    slots: [Option<(u64, Arc<Slot>)>; AT_HAND],
+    next: usize,
+}
+
+impl AtHand {
+    const fn new() -> Self {
+        Self {
+            slots: [const { None }; AT_HAND],
+            next: 0,
+        }
+    }
+
+    fn find(&self, memtable: u64, hash: u64, id: &PartitionId) -> Option<Arc<Slot>> {
+        let mut all = self.slots.iter().flatten();
+        all.find(|(owner, slot)| *owner == memtable && slot.is(hash, id))
+            .map(|(_, slot)| slot.clone())
+    }
+
+    fn add(&mut self, memtable: u64, slot: Arc<Slot>) {
+        self.slots[self.next] = Some((memtable, slot));
+        self.next = (self.next + 1) % AT_HAND;
+    }
+}
+
 /// A partition in memory.
 pub(super) struct Slot {
     pub(super) id: PartitionId,
+    /// The key again, where it stands beside the rest: to compare it is no wait more.
+    key: SmallKey,
     hash: u64,
     /// What its rows' checksums begin with.
     pub(super) crc: u32,
@@ -38,6 +76,11 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// Whether it is this partition's, whose hash this is.
+    fn is(&self, hash: u64, id: &PartitionId) -> bool {
+        self.hash == hash && self.id.keyspace == id.keyspace && self.key.as_slice() == id.key
+    }
+
     /// What is known of it, for this thread alone. A commit takes a microsecond or two: to
     /// wait for that is less than to sleep and be woken.
     pub(super) fn lock(&self) -> MutexGuard<'_, SlotState> {
@@ -88,6 +131,8 @@ pub(super) struct FrozenSlot {
 
 /// All partitions in memory.
 pub(super) struct Memtable {
+    /// Tells it from others in this process.
+    number: u64,
     shards: Vec<Shard>,
     hasher: RandomState,
     active_bytes: AtomicUsize,
@@ -100,52 +145,18 @@ pub(super) struct Memtable {
 
 #[derive(Default)]
 struct Shard {
-    slots: Mutex<HashMap<Hashed, Arc<Slot>, Pass>>,
+    /// By hash. It holds nothing but where they are, so that it stays in the processor's
+    /// caches: what else tells them apart stands in the slot, which is wanted anyway.
+    slots: Mutex<HashTable<Arc<Slot>>>,
     dirty: Mutex<Vec<Arc<Slot>>>,
-}
-
-/// A partition with its hash, so that it is hashed once.
-#[derive(PartialEq, Eq)]
-struct Hashed {
-    hash: u64,
-    keyspace: KeyspaceId,
-    key: SmallKey,
-}
-
-impl Hash for Hashed {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-/// Passes on the hash that [`Hashed`] has.
-#[derive(Default, Clone)]
-struct Pass(u64);
-
-impl BuildHasher for Pass {
-    type Hasher = Self;
-
-    fn build_hasher(&self) -> Self {
-        Self(0)
-    }
-}
-
-impl Hasher for Pass {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _bytes: &[u8]) {}
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
 }
 
 impl Memtable {
     /// An empty one, that keeps about so many idle partitions at hand.
     pub(super) fn new(partitions_idle_max: usize, kept_bytes_max: usize) -> Self {
+        static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
         Self {
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             hasher: RandomState::default(),
             active_bytes: AtomicUsize::new(0),
@@ -159,13 +170,18 @@ impl Memtable {
     /// The partition's slot, made where there is none.
     pub(super) fn slot(&self, id: &PartitionId) -> Arc<Slot> {
         let hash = self.hasher.hash_one(id);
-        let hashed = Hashed {
-            hash,
-            keyspace: id.keyspace,
-            key: SmallKey::new(&id.key),
-        };
+        AT_HAND_HERE.with_borrow_mut(|at_hand| {
+            at_hand.find(self.number, hash, id).unwrap_or_else(|| {
+                let slot = self.find_slot(id, hash);
+                at_hand.add(self.number, slot.clone());
+                slot
+            })
+        })
+    }
+
+    fn find_slot(&self, id: &PartitionId, hash: u64) -> Arc<Slot> {
         let mut slots = self.shard(hash).slots.lock();
-        if let Some(slot) = slots.get(&hashed) {
+        if let Some(slot) = slots.find(hash, |slot| slot.is(hash, id)) {
             return slot.clone();
         }
         if slots.len() > 2 * self.idle_per_shard_max + 16 {
@@ -177,11 +193,12 @@ impl Memtable {
                 keyspace: id.keyspace,
                 key: Bytes::copy_from_slice(&id.key),
             },
+            key: SmallKey::new(&id.key),
             hash,
             crc: partition_crc(id),
             state: Mutex::default(),
         });
-        slots.insert(hashed, slot.clone());
+        slots.insert_unique(hash, slot.clone(), |slot| slot.hash);
         slot
     }
 
@@ -225,7 +242,7 @@ impl Memtable {
                 drop(state);
                 all.push(FrozenSlot {
                     keyspace: slot.id.keyspace,
-                    key: SmallKey::new(&slot.id.key),
+                    key: slot.key.clone(),
                     frozen,
                     slot,
                 });
@@ -281,10 +298,11 @@ impl Memtable {
     }
 
     /// Forgets partitions that nobody uses and that have nothing to write.
-    fn drop_idle(&self, slots: &mut HashMap<Hashed, Arc<Slot>, Pass>) {
+    fn drop_idle(&self, slots: &mut HashTable<Arc<Slot>>) {
         let mut excess = slots.len().saturating_sub(self.idle_per_shard_max);
-        slots.retain(|_, slot| {
-            // Others get at it through this map only, which is locked: one reference is ours.
+        slots.retain(|slot| {
+            // Others get at it through this map only, which is locked, or have it at hand:
+            // one reference is ours.
             if excess == 0 || Arc::strong_count(slot) > 1 {
                 return true;
             }
@@ -324,7 +342,7 @@ impl Memtable {
             let slots: Vec<_> = {
                 let slots = shard.slots.lock();
                 slots
-                    .values()
+                    .iter()
                     .filter(|slot| {
                         slot.id.keyspace == keyspace
                             && after.is_none_or(|after| slot.id.key.as_ref() > after)

@@ -128,14 +128,15 @@ pub(super) struct Draft {
 
 impl Draft {
     /// Encodes a commit at the end of `buffer` and takes it out of there.
+    /// `partition_crc` is [`partition_crc`] of the partition.
     pub(super) fn commit(
         buffer: &mut BytesMut,
         partition: &PartitionId,
+        partition_crc: u32,
         version: u64,
         changes: &Changes,
     ) -> Self {
         let rows = changes.rows.iter().map(RowOut::of);
-        let partition_crc = partition_crc(partition);
         Self::from_rows(buffer, partition, partition_crc, version, rows)
     }
 
