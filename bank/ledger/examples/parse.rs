@@ -7,7 +7,7 @@ use std::time::Instant;
 use buffa::{HasMessageView, Message};
 use lombard_contracts::bank::ledger::v1::{CreateEntriesRequest, Entry, Leg};
 use lombard_ledger::limits::ENTRIES_PER_BATCH_MAX;
-use lombard_ledger::parse::{Bounds, batch};
+use lombard_ledger::parse::{Batch, Bounds, Chain};
 
 const ROUNDS: u32 = 100;
 
@@ -43,7 +43,12 @@ fn main() {
         let Ok(view) = CreateEntriesRequest::decode_view(&body) else {
             return;
         };
-        read += batch(&view.entries, &bounds).map_or(0, |batch| batch.entries.len());
+        let Ok(mut batch) = Batch::new(&view.entries, bounds) else {
+            return;
+        };
+        while let Some(Chain::Entries(entries)) = batch.next_chain() {
+            read += entries.len();
+        }
     }
     let each = started.elapsed().as_nanos() / u128::try_from(read.max(1)).unwrap_or(1);
     println!("{} bytes a batch, {each} ns an entry", body.len());

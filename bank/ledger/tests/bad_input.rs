@@ -832,8 +832,13 @@ async fn bad_questions_are_refused() {
 mod anything {
     use buffa::{HasMessageView, Message};
     use lombard_contracts::bank::ledger::v1::{CreateEntriesRequest, Entry, Leg};
-    use lombard_ledger::parse::{Bounds, batch};
+    use lombard_ledger::parse::{Batch, Bounds, Chain};
+    use lombard_ledger::types::EntryId;
     use proptest::prelude::*;
+
+    const BOUNDS: Bounds = Bounds {
+        latest_id_ms: i64::MAX,
+    };
 
     fn leg() -> impl Strategy<Value = Leg> {
         let currency = prop_oneof![Just("GBP".to_owned()), Just("JPY".to_owned()), ".{0,4}"];
@@ -878,21 +883,37 @@ mod anything {
             let request = CreateEntriesRequest { entries, ..Default::default() };
             let body = request.encode_to_vec();
             let view = CreateEntriesRequest::decode_view(&body).unwrap();
-            let batch = batch(&view.entries, &Bounds { latest_id_ms: i64::MAX }).unwrap();
-            let mut places: Vec<usize> = batch.refused.iter().map(|(place, _)| *place).collect();
-            places.extend(batch.chains.iter().flat_map(|chain| chain.place..chain.place + chain.len));
-            places.sort_unstable();
-            prop_assert_eq!(places, (0..request.entries.len()).collect::<Vec<_>>());
-            prop_assert_eq!(batch.chains.iter().map(|chain| chain.len).sum::<usize>(), batch.entries.len());
+            let mut batch = Batch::new(&view.entries, BOUNDS).unwrap();
+            // A chain is what is linked, and the one behind it.
+            let mut chains = request.entries.split_inclusive(|entry| !entry.linked);
+            while let Some(chain) = batch.next_chain() {
+                let asked = chains.next().unwrap();
+                match chain {
+                    Chain::Entries(entries) => {
+                        let read = entries.iter().map(|entry| Some(entry.id));
+                        let sent = asked.iter().map(|entry| EntryId::parse(&entry.id));
+                        prop_assert!(read.eq(sent));
+                    }
+                    Chain::Refused(refusals) => prop_assert_eq!(refusals.len(), asked.len()),
+                }
+            }
+            prop_assert!(chains.next().is_none());
         }
 
         /// Bytes that are no request are refused by the decoder or by the rules, and break nothing.
         #[test]
         fn any_bytes_do_no_harm(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(view) = CreateEntriesRequest::decode_view(&body)
-                && let Ok(batch) = batch(&view.entries, &Bounds { latest_id_ms: i64::MAX })
+                && let Ok(mut batch) = Batch::new(&view.entries, BOUNDS)
             {
-                prop_assert_eq!(batch.entries.len() + batch.refused.len(), view.entries.len());
+                let mut answered = 0;
+                while let Some(chain) = batch.next_chain() {
+                    answered += match chain {
+                        Chain::Entries(entries) => entries.len(),
+                        Chain::Refused(refusals) => refusals.len(),
+                    };
+                }
+                prop_assert_eq!(answered, view.entries.len());
             }
         }
     }

@@ -78,22 +78,24 @@ pub fn batch_proto(data: &[u8]) {
         return;
     };
     assert!(CreateEntriesRequest::decode_from_slice(data).is_ok());
-    match parse::batch(&view.entries, &BOUNDS) {
+    match parse::Batch::new(&view.entries, BOUNDS) {
         Err(refusal) => said(&refusal),
-        Ok(batch) => {
-            let mut places: Vec<usize> = batch.refused.iter().map(|(place, _)| *place).collect();
-            for chain in &batch.chains {
-                places.extend(chain.place..chain.place + chain.len);
-                let entries = batch
-                    .entries
-                    .get(chain.first..chain.first + chain.len)
-                    .unwrap();
-                assert!(entries.iter().all(|entry| entry.home == entries[0].home));
-                entries.iter().for_each(sound);
+        Ok(mut batch) => {
+            let mut answered = 0;
+            while let Some(chain) = batch.next_chain() {
+                answered += match chain {
+                    parse::Chain::Entries(entries) => {
+                        assert!(entries.iter().all(|entry| entry.home == entries[0].home));
+                        entries.iter().for_each(sound);
+                        entries.len()
+                    }
+                    parse::Chain::Refused(refusals) => {
+                        refusals.iter().for_each(said);
+                        refusals.len()
+                    }
+                };
             }
-            places.sort_unstable();
-            assert_eq!(places, Vec::from_iter(0..view.entries.len()));
-            batch.refused.iter().for_each(|(_, refusal)| said(refusal));
+            assert_eq!(answered, view.entries.len());
         }
     }
 }

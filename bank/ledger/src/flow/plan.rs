@@ -130,7 +130,7 @@ fn check_other(terms: &Terms, account: &str, legs: &[Leg]) -> Result<bool, Refus
 /// What others move there before the leg is applied is not known yet: should that
 /// fill it, the decided leg goes to suspense, as wherever it can no longer be applied.
 fn check_range(terms: &Terms, state: &State, account: &str, legs: &[Leg]) -> Result<(), Refusal> {
-    let mut moved: Vec<(usize, i64)> = Vec::new();
+    let mut moved: SmallVec<[(usize, i64); 2]> = SmallVec::new();
     for leg in legs.iter().filter(|leg| leg.account == account) {
         let Some(index) = terms.address(&leg.address, leg.currency.code()) else {
             continue;

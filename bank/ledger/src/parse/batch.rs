@@ -7,82 +7,86 @@ use crate::limits::{ENTRIES_PER_BATCH_MAX, ENTRIES_PER_CHAIN_MAX};
 use crate::refusal::Refusal;
 use crate::types::Entry;
 
-/// A parsed batch: what can be tried, and what is refused already.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// The entries that can be tried, in order.
-    pub entries: Vec<Entry>,
-    /// How they go together, in order.
-    pub chains: Vec<Chain>,
-    /// Refusals by place in the request, in order.
-    pub refused: Vec<(usize, Refusal)>,
+/// A batch that is read chain by chain, as it is worked on: thousands of parsed entries
+/// would leave the processor's caches before the last one is there.
+#[derive(Debug)]
+pub struct Batch<'v, 'a> {
+    views: &'v [EntryView<'a>],
+    bounds: Bounds,
+    /// The place of the next entry in the request.
+    place: usize,
+    /// Of the last chain that was read.
+    entries: Vec<Entry>,
 }
 
 /// Entries that are all in or none: one, or a linked chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chain {
-    /// The place of the first in the request.
-    pub place: usize,
-    /// The place of the first in [`Batch::entries`].
-    pub first: usize,
-    /// How many.
-    pub len: usize,
+#[derive(Debug)]
+pub enum Chain<'b> {
+    /// It can be tried.
+    Entries(&'b [Entry]),
+    /// It is wrong in itself: a refusal for each of its entries.
+    Refused(Vec<Refusal>),
 }
 
-/// Reads a batch. An entry that is wrong in itself is refused with its chain, and nothing else is.
-///
-/// # Errors
-/// `TOO_MANY_ENTRIES`, `NO_ENTRIES`: the call as a whole.
-pub fn batch(views: &[EntryView<'_>], bounds: &Bounds) -> Result<Batch, Refusal> {
-    if views.is_empty() {
-        return Err(Refusal::invalid(
-            "NO_ENTRIES",
-            "a batch has at least one entry",
-        ));
+impl<'v, 'a> Batch<'v, 'a> {
+    /// The batch of these entries.
+    ///
+    /// # Errors
+    /// `TOO_MANY_ENTRIES`, `NO_ENTRIES`: the call as a whole.
+    pub fn new(views: &'v [EntryView<'a>], bounds: Bounds) -> Result<Self, Refusal> {
+        if views.is_empty() {
+            return Err(Refusal::invalid(
+                "NO_ENTRIES",
+                "a batch has at least one entry",
+            ));
+        }
+        if views.len() > ENTRIES_PER_BATCH_MAX {
+            return Err(Refusal::invalid(
+                "TOO_MANY_ENTRIES",
+                format!(
+                    "a batch has up to {ENTRIES_PER_BATCH_MAX} entries, not {}; send several",
+                    views.len()
+                ),
+            ));
+        }
+        Ok(Self {
+            views,
+            bounds,
+            place: 0,
+            entries: Vec::new(),
+        })
     }
-    if views.len() > ENTRIES_PER_BATCH_MAX {
-        return Err(Refusal::invalid(
-            "TOO_MANY_ENTRIES",
-            format!(
-                "a batch has up to {ENTRIES_PER_BATCH_MAX} entries, not {}; send several",
-                views.len()
-            ),
-        ));
-    }
-    let mut batch = Batch {
-        entries: Vec::with_capacity(views.len()),
-        chains: Vec::with_capacity(views.len()),
-        refused: Vec::new(),
-    };
-    let mut place = 0;
-    while place < views.len() {
+
+    /// Reads the next chain. An entry that is wrong in itself is refused with its chain,
+    /// and nothing else is.
+    pub fn next_chain(&mut self) -> Option<Chain<'_>> {
+        let rest = self.views.get(self.place..)?;
         // A chain ends with the first entry that is not linked to the next.
-        let linked = views[place..].iter().take_while(|view| view.linked).count();
-        let open = place + linked == views.len();
-        let len = if open { linked } else { linked + 1 };
-        let first = batch.entries.len();
-        match chain(&views[place..place + len], open, bounds, &mut batch.entries) {
-            Ok(()) => batch.chains.push(Chain { place, first, len }),
+        let linked = rest.iter().take_while(|view| view.linked).count();
+        let (chain, open) = match rest.get(..=linked) {
+            Some(chain) => (chain, false),
+            None if rest.is_empty() => return None,
+            None => (rest, true),
+        };
+        self.place += chain.len();
+        self.entries.clear();
+        Some(match read(chain, open, &self.bounds, &mut self.entries) {
+            Ok(()) => Chain::Entries(&self.entries),
             Err((failed, refusal)) => {
-                batch.entries.truncate(first);
-                let others = |at: usize| {
+                let one = |at| {
                     if at == failed {
                         refusal.clone()
                     } else {
                         Refusal::Linked { failed }
                     }
                 };
-                batch
-                    .refused
-                    .extend((0..len).map(|at| (place + at, others(at))));
+                Chain::Refused((0..chain.len()).map(one).collect())
             }
-        }
-        place += len;
+        })
     }
-    Ok(batch)
 }
 
-fn chain(
+fn read(
     views: &[EntryView<'_>],
     open: bool,
     bounds: &Bounds,
@@ -110,10 +114,9 @@ fn chain(
             ),
         ));
     }
-    let first = entries.len();
     for (at, view) in views.iter().enumerate() {
         let parsed = entry(view, bounds).map_err(|refusal| (at, refusal))?;
-        if let Some(head) = entries.get(first)
+        if let Some(head) = entries.first()
             && head.home != parsed.home
         {
             let message = format!(

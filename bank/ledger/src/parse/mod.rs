@@ -11,7 +11,7 @@ mod hold;
 mod text;
 
 pub use account::{account_metadata, addresses, open_account};
-pub use batch::{Batch, Chain, batch};
+pub use batch::{Batch, Chain};
 pub use entry::{entry, reversal};
 pub use hold::{capture, place, release};
 pub use text::{

@@ -12,7 +12,7 @@ use super::metrics::Answered;
 use super::{Failure, Ledger, answer};
 use crate::apply::Carried;
 use crate::flow::{Posted, in_doubt};
-use crate::parse::Batch;
+use crate::parse::{Batch, Chain};
 use crate::reads::entry::{self as read, Elsewhere};
 use crate::refusal::Refusal;
 use crate::rows::Decision;
@@ -86,34 +86,38 @@ impl Ledger {
     /// that are give their first answer.
     pub async fn create_entries(
         &self,
-        batch: Batch,
+        mut batch: Batch<'_, '_>,
         brief: bool,
     ) -> Result<PreEncoded<CreateEntriesResponse>, Failure> {
         let mut outcomes = Outcomes::new(brief);
-        let mut refused = batch.refused.iter().peekable();
         let guard = self.in_flight.begin(|| self.keyspace.position());
         let mut seen = Position::default();
-        for (turn, chain) in batch.chains.iter().enumerate() {
-            if turn % CHAINS_PER_TURN == CHAINS_PER_TURN - 1 {
+        let (mut chains, mut tried) = (0, 0);
+        while let Some(chain) = batch.next_chain() {
+            chains += 1;
+            if chains % CHAINS_PER_TURN == 0 {
                 tokio::task::yield_now().await;
             }
-            let entries = &batch.entries[chain.first..chain.first + chain.len];
+            let entries = match chain {
+                Chain::Entries(entries) => entries,
+                Chain::Refused(refusals) => {
+                    for refusal in &refusals {
+                        outcomes.add(Err(refusal));
+                    }
+                    continue;
+                }
+            };
             let run = match self.flow.run(entries, self.now_us(), false).await {
-                Err(error) if turn > 0 => return Err(in_doubt(error).into()),
+                Err(error) if tried > 0 => return Err(in_doubt(error).into()),
                 run => run?,
             };
             seen = seen.max(run.position);
-            while let Some((_, refusal)) = refused.next_if(|(place, _)| *place < chain.place) {
-                outcomes.add(Err(refusal));
-            }
+            tried += 1;
             for answer in &run.value {
                 outcomes.add(answer.as_ref());
             }
         }
         guard.finish();
-        for (_, refusal) in refused {
-            outcomes.add(Err(refusal));
-        }
         self.metrics.answered(outcomes.answered);
         self.keyspace.durable(seen).await?;
         Ok(outcomes.finish())

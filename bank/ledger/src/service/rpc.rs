@@ -189,7 +189,7 @@ impl LedgerService for Ledger {
         answering!({
             Ledger::create_entries(
                 self,
-                parse::batch(&request.entries, &self.bounds())?,
+                parse::Batch::new(&request.entries, self.bounds())?,
                 request.brief,
             )
             .await

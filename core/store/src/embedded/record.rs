@@ -149,12 +149,11 @@ impl Draft {
         rows: impl Iterator<Item = RowOut<'a>>,
     ) -> Self {
         buffer.clear();
-        buffer.put_bytes(0, 16);
-        buffer.put_u64_le(version);
-        buffer.put_u32_le(0);
-        buffer.put_u16_le(partition.keyspace.0);
-        buffer.put_u8(u8::try_from(partition.key.len()).unwrap_or(u8::MAX));
-        buffer.put_u8(0);
+        let mut header = [0; HEADER_BYTES];
+        header[16..24].copy_from_slice(&version.to_le_bytes());
+        header[28..30].copy_from_slice(&partition.keyspace.0.to_le_bytes());
+        header[30] = u8::try_from(partition.key.len()).unwrap_or(u8::MAX);
+        buffer.put_slice(&header);
         buffer.put_slice(&partition.key);
         let mut count = 0u32;
         let mut flags = 0u8;
@@ -163,11 +162,15 @@ impl Draft {
             if row.kind == RowKind::Event {
                 flags |= HAS_EVENTS;
             }
-            buffer.put_u32_le(row_crc(partition_crc, row.key, row.value));
-            buffer.put_u32_le(u32::try_from(row.value.len()).unwrap_or(u32::MAX));
-            buffer.put_u16_le(u16::try_from(row.key.len()).unwrap_or(u16::MAX));
-            buffer.put_u8(row.kind.to_byte());
-            buffer.put_u8(0);
+            // In one piece: each `put` looks anew for room.
+            let mut header = [0; ROW_HEADER_BYTES];
+            header[0..4].copy_from_slice(&row_crc(partition_crc, row.key, row.value).to_le_bytes());
+            let value_len = u32::try_from(row.value.len()).unwrap_or(u32::MAX);
+            header[4..8].copy_from_slice(&value_len.to_le_bytes());
+            let key_len = u16::try_from(row.key.len()).unwrap_or(u16::MAX);
+            header[8..10].copy_from_slice(&key_len.to_le_bytes());
+            header[10] = row.kind.to_byte();
+            buffer.put_slice(&header);
             buffer.put_slice(row.key);
             buffer.put_slice(row.value);
         }

@@ -40,6 +40,37 @@ impl<T> Default for Sorted<T> {
 }
 
 impl<T> Sorted<T> {
+    /// Takes rows that are in order; of several with the same key the last.
+    pub(super) fn from_sorted(rows: &mut Vec<(SmallKey, T)>) -> Self {
+        // The last of those with the same key comes to stand first, and stays.
+        rows.reverse();
+        rows.dedup_by(|(a, _), (b, _)| a == b);
+        rows.reverse();
+        let first = |(key, _): &(SmallKey, T)| key.as_slice().first().copied();
+        let lengths: Vec<usize> = rows
+            .chunk_by(|a, b| first(a) == first(b))
+            .map(<[_]>::len)
+            .collect();
+        let mut rows = rows.drain(..);
+        let group = |length: usize| {
+            let mut chunks = Vec::with_capacity(length.div_ceil(CHUNK_ROWS));
+            let mut left = length;
+            while left > 0 {
+                let next = left.min(CHUNK_ROWS);
+                chunks.push(rows.by_ref().take(next).collect::<Chunk<T>>());
+                left -= next;
+            }
+            let first = chunks.first().and_then(|chunk| chunk.first());
+            Group {
+                first: first.and_then(|(key, _)| key.as_slice().first().copied()),
+                chunks,
+            }
+        };
+        Self {
+            groups: lengths.into_iter().map(group).collect(),
+        }
+    }
+
     /// Puts a row; what stood under its key before.
     pub(super) fn insert(&mut self, key: SmallKey, value: T) -> Option<T> {
         let first = key.as_slice().first().copied();
@@ -270,12 +301,21 @@ mod tests {
         #[test]
         fn it_is_a_sorted_map(
             keys in vec((key(), any::<bool>()), 0..800),
+            at_once in 0_usize..800,
             ranges in vec((bound(), bound()), 8),
         ) {
-            let (mut sorted, mut map) = (Sorted::default(), BTreeMap::new());
-            for (number, (key, in_order)) in keys.into_iter().enumerate() {
-                let (high, low) = (number / 250, number % 250);
-                let key = if in_order { vec![1, 1, high as u8, low as u8] } else { key };
+            let in_order = |number: usize| vec![1, 1, (number / 250) as u8, (number % 250) as u8];
+            let keys = keys.into_iter().enumerate();
+            let mut keys: Vec<_> = keys
+                .map(|(number, (key, grows))| if grows { in_order(number) } else { key })
+                .collect();
+            let later = keys.split_off(at_once.min(keys.len()));
+            let mut first: Vec<_> = keys.iter().map(|key| SmallKey::new(key)).zip(0..).collect();
+            first.sort_by(|(a, _), (b, _)| a.cmp(b));
+            let mut sorted = Sorted::from_sorted(&mut first);
+            prop_assert!(first.is_empty());
+            let mut map: BTreeMap<Vec<u8>, usize> = keys.into_iter().zip(0..).collect();
+            for (number, key) in later.into_iter().enumerate() {
                 prop_assert_eq!(
                     sorted.insert(SmallKey::new(&key), number),
                     map.insert(key.clone(), number)

@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 
@@ -21,7 +22,11 @@ const RECORD_OVERHEAD_BYTES: usize = 48;
 const DEAD_SEGMENTS: usize = 2;
 /// New rows that gather before they are put in order. To put them there one by one
 /// would wait for memory each time; nobody asks for most of them.
-const FRESH_MAX: usize = 32;
+const FRESH_MAX: usize = 256;
+/// The same, where somebody asks: who does looks through all of them.
+const FRESH_ASKED_MAX: usize = 32;
+/// Rows that there is room for when the first new one comes.
+const FRESH_MIN: usize = 16;
 /// Rows that were replaced lately and will be again: found without a search.
 const HOT_MAX: usize = 4;
 
@@ -33,6 +38,8 @@ pub(super) struct Table {
     hot: Vec<(SmallKey, Cell)>,
     /// New rows, in the order in which they came. They hide all others.
     fresh: Vec<(SmallKey, Cell)>,
+    /// Somebody looked through more of them than is good.
+    asked: AtomicBool,
     /// The records that the rows are pieces of.
     records: Vec<Bytes>,
     /// Segments with rows of this table that were replaced in it, and how many bytes.
@@ -86,8 +93,16 @@ impl Table {
             deleted: false,
             before: Before::Nothing,
         };
+        if self.fresh.is_empty() {
+            self.fresh.reserve(FRESH_MIN);
+        }
         self.fresh.push((SmallKey::new(key), cell));
-        if self.fresh.len() >= FRESH_MAX {
+        let most = if *self.asked.get_mut() {
+            FRESH_ASKED_MAX
+        } else {
+            FRESH_MAX
+        };
+        if self.fresh.len() >= most {
             self.settle();
         }
         ROW_OVERHEAD_BYTES
@@ -97,6 +112,9 @@ impl Table {
     fn settle(&mut self) {
         let mut fresh = std::mem::take(&mut self.fresh);
         fresh.sort_by(|(a, _), (b, _)| a.cmp(b));
+        if self.rows.is_empty() && self.hot.is_empty() {
+            self.rows = Sorted::from_sorted(&mut fresh);
+        }
         for (key, cell) in fresh.drain(..) {
             // Who said that a row was new may have been wrong; the last one counts.
             if let Some(hot) = self.hot.iter_mut().find(|(hot, _)| *hot == key) {
@@ -105,7 +123,8 @@ impl Table {
                 self.rows.insert(key, cell);
             }
         }
-        // Its memory is used again.
+        // A little of its memory is used again; there may be many tables.
+        fresh.shrink_to(FRESH_MIN);
         self.fresh = fresh;
     }
 
@@ -117,10 +136,12 @@ impl Table {
         }
         // Empty now; what comes next needs its memory.
         let fresh = std::mem::take(&mut self.fresh);
+        let asked = std::mem::take(&mut self.asked);
         std::mem::replace(
             self,
             Self {
                 fresh,
+                asked,
                 ..Self::default()
             },
         )
@@ -208,6 +229,9 @@ impl Table {
 
     /// What is known of a row.
     pub(super) fn get(&self, key: &[u8]) -> Option<&Cell> {
+        if self.fresh.len() > FRESH_ASKED_MAX {
+            self.asked.store(true, Relaxed);
+        }
         let mut newest_first = self.fresh.iter().rev().chain(&self.hot);
         match newest_first.find(|(newer, _)| newer.as_slice() == key) {
             Some((_, cell)) => Some(cell),
