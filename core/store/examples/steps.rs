@@ -115,7 +115,7 @@ impl Load {
         posting[1..].copy_from_slice(&transfer.to_be_bytes());
         let mut by_id = [kind; 17];
         by_id[1..9].copy_from_slice(&transfer.to_be_bytes());
-        LocalEngine::update(&self.engine, &id, &mut |rows: &mut Rows<'_>| {
+        LocalEngine::update(&self.engine, id.borrowed(), &mut |rows: &mut Rows<'_>| {
             rows.append(posting.to_vec(), vec![1; 170]);
             rows.put_new(by_id.to_vec(), vec![2; bytes]);
             rows.put(&b"s"[..], vec![3; 80]);

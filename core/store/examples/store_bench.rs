@@ -213,7 +213,7 @@ fn one(
 ) -> Position {
     let id = partition(keyspace, mix(number) % arguments.partitions);
     engine
-        .update(&id, &mut |rows| {
+        .update(id.borrowed(), &mut |rows| {
             let marker = marker(number);
             let state = rows.get(b"s").unwrap();
             assert!(rows.get(&marker).unwrap().is_none(), "a commit came twice");
@@ -255,7 +255,7 @@ fn look_up_absent(engine: &Embedded, keyspace: KeyspaceId, arguments: &Arguments
         let id = partition(keyspace, mix(number) % arguments.partitions);
         let marker = marker(number + (1 << 50));
         let started = Instant::now();
-        LocalEngine::read(engine, &id, &mut |rows| {
+        LocalEngine::read(engine, id.borrowed(), &mut |rows| {
             assert!(rows.get(&marker).unwrap().is_none());
         })
         .unwrap();

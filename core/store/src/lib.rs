@@ -33,8 +33,8 @@ pub use counters::StoreCounters;
 pub use error::{Fault, Stop, StoreError};
 pub use options::{Spawner, StoreOptions, TokioSpawner};
 pub use port::{
-    Engine, EngineInfo, EventPage, EventRow, KeyspaceId, LocalEngine, PartitionId, Position,
-    Snapshot, Verdict, Version, Wanted,
+    Engine, EngineInfo, EventPage, EventRow, KeyspaceId, LocalEngine, PartitionId, PartitionRef,
+    Position, Snapshot, Verdict, Version, Wanted,
 };
 pub use rows::{Change, Changes, Direction, Kept, Row, RowRange, RowSource, Rows};
 pub use store::{Keyspace, Sequenced, Store};

@@ -21,6 +21,35 @@ pub struct PartitionId {
     pub key: Bytes,
 }
 
+/// Which partition, by a key that is borrowed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PartitionRef<'a> {
+    /// The service's keyspace.
+    pub keyspace: KeyspaceId,
+    /// 1 to 255 bytes.
+    pub key: &'a [u8],
+}
+
+impl PartitionId {
+    /// The same partition.
+    pub fn borrowed(&self) -> PartitionRef<'_> {
+        PartitionRef {
+            keyspace: self.keyspace,
+            key: &self.key,
+        }
+    }
+}
+
+impl PartitionRef<'_> {
+    /// The same partition, with a copy of the key.
+    pub fn to_id(self) -> PartitionId {
+        PartitionId {
+            keyspace: self.keyspace,
+            key: Bytes::copy_from_slice(self.key),
+        }
+    }
+}
+
 impl fmt::Debug for PartitionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.keyspace.0, self.key.escape_ascii())
@@ -193,7 +222,7 @@ pub trait LocalEngine: Send + Sync {
     /// Nothing was changed.
     fn update(
         &self,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         run: &mut dyn FnMut(&mut Rows<'_>) -> Verdict,
     ) -> Result<Position, StoreError>;
 
@@ -203,7 +232,7 @@ pub trait LocalEngine: Send + Sync {
     /// The engine's failure.
     fn read(
         &self,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         run: &mut dyn FnMut(&Rows<'_>),
     ) -> Result<Position, StoreError>;
 }

@@ -28,8 +28,8 @@ use crate::error::StoreError;
 use crate::limits;
 use crate::options::{Spawner, TokioSpawner};
 use crate::port::{
-    Engine, EngineInfo, EventPage, EventRow, KeyspaceId, LocalEngine, PartitionId, Position,
-    Snapshot, Verdict, Version, Wanted,
+    Engine, EngineInfo, EventPage, EventRow, KeyspaceId, LocalEngine, PartitionId, PartitionRef,
+    Position, Snapshot, Verdict, Version, Wanted,
 };
 use crate::rows::{Change, Changes, RowSource, Rows};
 
@@ -254,19 +254,20 @@ impl Engine for Simulated {
 impl LocalEngine for Simulated {
     fn update(
         &self,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         run: &mut dyn FnMut(&mut Rows<'_>) -> Verdict,
     ) -> Result<Position, StoreError> {
+        let partition = partition.to_id();
         let mut state = self.state.lock();
         state.open_for_writing()?;
         let (verdict, version, seen) = {
-            let view = View::of(&state, partition);
+            let view = View::of(&state, &partition);
             let verdict = run(&mut Rows::new(&view));
             (verdict, view.version(), view.position())
         };
         match verdict {
             Verdict::Commit(changes) if !changes.is_empty() => Ok(state.append(Record {
-                partition: partition.clone(),
+                partition,
                 version: version.next(),
                 changes,
             })),
@@ -276,12 +277,13 @@ impl LocalEngine for Simulated {
 
     fn read(
         &self,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         run: &mut dyn FnMut(&Rows<'_>),
     ) -> Result<Position, StoreError> {
+        let partition = partition.to_id();
         let mut state = self.state.lock();
         state.open_for_reading()?;
-        let view = View::of(&state, partition);
+        let view = View::of(&state, &partition);
         run(&Rows::new(&view));
         Ok(view.position())
     }

@@ -11,7 +11,7 @@ use crate::error::{Fault, Stop, StoreError};
 use crate::limits::{self, PAGE_MAX};
 use crate::options::StoreOptions;
 use crate::port::{
-    Engine, EngineInfo, EventPage, KeyspaceId, LocalEngine, PartitionId, Position, Verdict,
+    Engine, EngineInfo, EventPage, KeyspaceId, LocalEngine, PartitionRef, Position, Verdict,
 };
 use crate::rows::{Changes, Rows};
 
@@ -152,8 +152,8 @@ impl Keyspace {
         let inner = &self.store.inner;
         inner.counters.updates.add(1);
         match inner.engine.local() {
-            Some(local) => update_local(local, &inner.counters, &partition, &mut rule),
-            None => inner.combiner.update(partition, rule).await,
+            Some(local) => update_local(local, &inner.counters, partition, &mut rule),
+            None => inner.combiner.update(partition.to_id(), rule).await,
         }
     }
 
@@ -175,10 +175,10 @@ impl Keyspace {
         let inner = &self.store.inner;
         inner.counters.reads.add(1);
         match inner.engine.local() {
-            Some(local) => read_local(local, &inner.counters, &partition, &mut look),
+            Some(local) => read_local(local, &inner.counters, partition, &mut look),
             None => {
                 let engine = inner.engine.as_ref();
-                crate::fetch::read(engine, &inner.counters, &partition, look).await
+                crate::fetch::read(engine, &inner.counters, &partition.to_id(), look).await
             }
         }
     }
@@ -231,11 +231,11 @@ impl Keyspace {
         &self.store
     }
 
-    fn partition(&self, key: &[u8]) -> Result<PartitionId, StoreError> {
+    fn partition<'a>(&self, key: &'a [u8]) -> Result<PartitionRef<'a>, StoreError> {
         limits::check_partition(key)?;
-        Ok(PartitionId {
+        Ok(PartitionRef {
             keyspace: self.id,
-            key: Bytes::copy_from_slice(key),
+            key,
         })
     }
 }
@@ -283,7 +283,7 @@ fn not_run() -> StoreError {
 fn update_local<T, E>(
     local: &dyn LocalEngine,
     counters: &Counters,
-    partition: &PartitionId,
+    partition: PartitionRef<'_>,
     rule: &mut dyn FnMut(&mut Rows<'_>) -> Result<T, Stop<E>>,
 ) -> Result<Sequenced<Result<T, E>>, StoreError> {
     let mut ran = None;
@@ -303,7 +303,7 @@ fn update_local<T, E>(
 fn read_local<T, E>(
     local: &dyn LocalEngine,
     counters: &Counters,
-    partition: &PartitionId,
+    partition: PartitionRef<'_>,
     look: &mut dyn FnMut(&Rows<'_>) -> Result<T, Stop<E>>,
 ) -> Result<Sequenced<Result<T, E>>, StoreError> {
     let mut ran = None;

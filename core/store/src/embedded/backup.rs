@@ -128,7 +128,7 @@ pub fn verify_backup(folder: &Path) -> Result<BackupReport, StoreError> {
                     {
                         return Err(segment.damaged(offset, "its keyspace is not in the manifest"));
                     }
-                    let crc = partition_crc(&id);
+                    let crc = partition_crc(id.borrowed());
                     for row in record.rows() {
                         let row = row.ok_or_else(|| {
                             segment.damaged(offset, "a row within the record does not parse")

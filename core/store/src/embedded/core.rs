@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::StoreError;
-use crate::port::{KeyspaceId, PartitionId, Position, Verdict, Version};
+use crate::port::{KeyspaceId, PartitionRef, Position, Verdict, Version};
 use crate::rows::{Change, Changes, Rows};
 
 use super::catalog::Catalog;
@@ -104,7 +104,7 @@ impl Core {
     /// See [`crate::LocalEngine::update`].
     pub(super) fn update(
         &self,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         run: &mut dyn FnMut(&mut Rows<'_>) -> Verdict,
     ) -> Result<Position, StoreError> {
         self.wait_for_memory()?;
@@ -134,7 +134,7 @@ impl Core {
     /// Commits if the version is still `expected`.
     pub(super) fn commit(
         &self,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         expected: Version,
         changes: &Changes,
     ) -> Result<Option<Position>, StoreError> {
@@ -157,7 +157,7 @@ impl Core {
     /// See [`crate::LocalEngine::read`].
     pub(super) fn read(
         &self,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         run: &mut dyn FnMut(&Rows<'_>),
     ) -> Result<Position, StoreError> {
         let slot = self.tables.memtable.slot(partition);
@@ -223,7 +223,7 @@ impl Core {
     /// slot's own would have to be fetched from memory.
     fn sequence(
         &self,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         slot: &Arc<Slot>,
         state: &mut SlotState,
         changes: &Changes,
@@ -364,8 +364,8 @@ fn noted<'a>((key, change): (&'a Bytes, &Change)) -> Noted<'a> {
     }
 }
 
-fn encode(partition: &PartitionId, crc: u32, version: u64, changes: &Changes) -> Draft {
-    let needed = commit_bytes(&partition.key, changes);
+fn encode(partition: PartitionRef<'_>, crc: u32, version: u64, changes: &Changes) -> Draft {
+    let needed = commit_bytes(partition.key, changes);
     ENCODE.with_borrow_mut(|buffer| {
         if buffer.capacity() < needed {
             *buffer = BytesMut::with_capacity(needed.max(ENCODE_BYTES));

@@ -200,7 +200,7 @@ fn commit(
     record: &Record,
 ) -> Result<InspectedCommit, StoreError> {
     let id = record.partition();
-    let crc = partition_crc(&id);
+    let crc = partition_crc(id.borrowed());
     let rows = record
         .rows()
         .map(|row| {

@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::port::{KeyspaceId, PartitionId};
+use crate::port::{KeyspaceId, PartitionId, PartitionRef};
 use crate::rows::Kept;
 
 use super::key::SmallKey;
@@ -52,7 +52,7 @@ impl AtHand {
         }
     }
 
-    fn find(&self, memtable: u64, hash: u64, id: &PartitionId) -> Option<Arc<Slot>> {
+    fn find(&self, memtable: u64, hash: u64, id: PartitionRef<'_>) -> Option<Arc<Slot>> {
         let mut all = self.slots.iter().flatten();
         all.find(|(owner, slot)| *owner == memtable && slot.is(hash, id))
             .map(|(_, slot)| slot.clone())
@@ -77,7 +77,7 @@ pub(super) struct Slot {
 
 impl Slot {
     /// Whether it is this partition's, whose hash this is.
-    fn is(&self, hash: u64, id: &PartitionId) -> bool {
+    fn is(&self, hash: u64, id: PartitionRef<'_>) -> bool {
         self.hash == hash && self.id.keyspace == id.keyspace && self.key.as_slice() == id.key
     }
 
@@ -168,7 +168,7 @@ impl Memtable {
     }
 
     /// The partition's slot, made where there is none.
-    pub(super) fn slot(&self, id: &PartitionId) -> Arc<Slot> {
+    pub(super) fn slot(&self, id: PartitionRef<'_>) -> Arc<Slot> {
         let hash = self.hasher.hash_one(id);
         AT_HAND_HERE.with_borrow_mut(|at_hand| {
             at_hand.find(self.number, hash, id).unwrap_or_else(|| {
@@ -179,7 +179,7 @@ impl Memtable {
         })
     }
 
-    fn find_slot(&self, id: &PartitionId, hash: u64) -> Arc<Slot> {
+    fn find_slot(&self, id: PartitionRef<'_>, hash: u64) -> Arc<Slot> {
         let mut slots = self.shard(hash).slots.lock();
         if let Some(slot) = slots.find(hash, |slot| slot.is(hash, id)) {
             return slot.clone();
@@ -188,12 +188,8 @@ impl Memtable {
             self.drop_idle(&mut slots);
         }
         let slot = Arc::new(Slot {
-            // A copy of its own: the caller's may be a piece of something large.
-            id: PartitionId {
-                keyspace: id.keyspace,
-                key: Bytes::copy_from_slice(&id.key),
-            },
-            key: SmallKey::new(&id.key),
+            id: id.to_id(),
+            key: SmallKey::new(id.key),
             hash,
             crc: partition_crc(id),
             state: Mutex::default(),

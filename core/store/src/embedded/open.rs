@@ -16,8 +16,8 @@ use rand::RngCore;
 use crate::error::StoreError;
 use crate::limits;
 use crate::port::{
-    Engine, EngineInfo, EventPage, KeyspaceId, LocalEngine, PartitionId, Position, Snapshot,
-    Verdict, Version, Wanted,
+    Engine, EngineInfo, EventPage, KeyspaceId, LocalEngine, PartitionId, PartitionRef, Position,
+    Snapshot, Verdict, Version, Wanted,
 };
 use crate::rows::{Changes, Rows};
 
@@ -368,7 +368,7 @@ impl Engine for Embedded {
         limits::check_partition(&partition.key)?;
         let mut found = Ok(Vec::new());
         let mut version = Version(0);
-        let position = self.core.read(partition, &mut |rows| {
+        let position = self.core.read(partition.borrowed(), &mut |rows| {
             version = rows.version();
             found = wanted
                 .iter()
@@ -403,7 +403,7 @@ impl Engine for Embedded {
         changes: Changes,
     ) -> Result<Option<Position>, StoreError> {
         limits::check_partition(&partition.key)?;
-        self.core.commit(partition, expected, &changes)
+        self.core.commit(partition.borrowed(), expected, &changes)
     }
 
     async fn durable(&self, position: Position) -> Result<(), StoreError> {
@@ -452,19 +452,19 @@ impl Engine for Embedded {
 impl LocalEngine for Embedded {
     fn update(
         &self,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         run: &mut dyn FnMut(&mut Rows<'_>) -> Verdict,
     ) -> Result<Position, StoreError> {
-        limits::check_partition(&partition.key)?;
+        limits::check_partition(partition.key)?;
         self.core.update(partition, run)
     }
 
     fn read(
         &self,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         run: &mut dyn FnMut(&Rows<'_>),
     ) -> Result<Position, StoreError> {
-        limits::check_partition(&partition.key)?;
+        limits::check_partition(partition.key)?;
         self.core.read(partition, run)
     }
 }

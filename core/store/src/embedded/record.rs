@@ -19,7 +19,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::port::{KeyspaceId, PartitionId};
+use crate::port::{KeyspaceId, PartitionId, PartitionRef};
 use crate::rows::{Change, Changes};
 
 /// Bytes before the partition's key; all of a mark or a seal.
@@ -93,9 +93,9 @@ pub(super) fn row_bytes(key: &[u8], value: Option<&Bytes>) -> usize {
 }
 
 /// The checksum that all rows of a partition begin with.
-pub(super) fn partition_crc(partition: &PartitionId) -> u32 {
+pub(super) fn partition_crc(partition: PartitionRef<'_>) -> u32 {
     let crc = crc32c::crc32c(&partition.keyspace.0.to_le_bytes());
-    crc32c::crc32c_append(crc, &partition.key)
+    crc32c::crc32c_append(crc, partition.key)
 }
 
 /// The checksum of a row.
@@ -131,7 +131,7 @@ impl Draft {
     /// `partition_crc` is [`partition_crc`] of the partition.
     pub(super) fn commit(
         buffer: &mut BytesMut,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         partition_crc: u32,
         version: u64,
         changes: &Changes,
@@ -143,7 +143,7 @@ impl Draft {
     /// As [`Draft::commit`], from rows.
     pub(super) fn from_rows<'a>(
         buffer: &mut BytesMut,
-        partition: &PartitionId,
+        partition: PartitionRef<'_>,
         partition_crc: u32,
         version: u64,
         rows: impl Iterator<Item = RowOut<'a>>,
@@ -154,7 +154,7 @@ impl Draft {
         header[28..30].copy_from_slice(&partition.keyspace.0.to_le_bytes());
         header[30] = u8::try_from(partition.key.len()).unwrap_or(u8::MAX);
         buffer.put_slice(&header);
-        buffer.put_slice(&partition.key);
+        buffer.put_slice(partition.key);
         let mut count = 0u32;
         let mut flags = 0u8;
         for row in rows {

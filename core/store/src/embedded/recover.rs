@@ -257,7 +257,7 @@ impl Replay<'_> {
         self.last_commit = record.header.position;
         let damaged = |why: String| segment.damaged(u64::from(record.offset), &why);
         let id = record.partition();
-        let slot = tables.memtable.slot(&id);
+        let slot = tables.memtable.slot(id.borrowed());
         let mut state = slot.state.lock();
         let version = match state.version {
             Some(version) => version,

@@ -244,13 +244,19 @@ fn copy(
             if live.is_empty() && !is_last {
                 return Ok(());
             }
-            let crc = partition_crc(&id);
+            let crc = partition_crc(id.borrowed());
             let rows_out = live.iter().map(|row| RowOut {
                 key: &row.key,
                 kind: row.kind,
                 value: &row.value,
             });
-            let draft = Draft::from_rows(&mut buffer, &id, crc, record.header.version, rows_out);
+            let draft = Draft::from_rows(
+                &mut buffer,
+                id.borrowed(),
+                crc,
+                record.header.version,
+                rows_out,
+            );
             let bytes = draft.finish(record.header.position);
             let mut offset = written + (out.len() + HEADER_BYTES + id.key.len()) as u32;
             for row in &live {

@@ -164,7 +164,7 @@ fn partition(keyspace: KeyspaceId, number: u64) -> PartitionId {
 fn contents(engine: &Embedded, id: &PartitionId) -> Result<(u64, Contents), StoreError> {
     let mut found = Ok(Vec::new());
     let mut version = Version(0);
-    LocalEngine::read(engine, id, &mut |rows| {
+    LocalEngine::read(engine, id.borrowed(), &mut |rows| {
         version = rows.version();
         found = rows.range(&RowRange {
             from: Bound::Unbounded,
@@ -176,7 +176,7 @@ fn contents(engine: &Embedded, id: &PartitionId) -> Result<(u64, Contents), Stor
     match found {
         Ok(rows) => {
             // Reading one by one gives the same as reading them all.
-            LocalEngine::read(engine, id, &mut |view| {
+            LocalEngine::read(engine, id.borrowed(), &mut |view| {
                 for (key, value) in &rows {
                     assert_eq!(view.get(key).unwrap().as_ref(), Some(value));
                 }
