@@ -84,7 +84,7 @@ pub fn apply(
     let found = if book.surely_new(carried.id) {
         None
     } else {
-        find_marker(rows, carried)?
+        find_marker(rows, carried.id, carried.home, &carried.digest)?
     };
     let marker = found.as_ref().map(|(_, marker)| marker);
     match marker {
@@ -229,13 +229,15 @@ pub fn suspense_account(entity: &str) -> String {
 /// A fault of the store; a damaged row.
 pub fn find_marker(
     rows: &Rows<'_>,
-    carried: &Carried<'_>,
+    id: EntryId,
+    home: &str,
+    digest: &[u8; 16],
 ) -> Result<Option<(Vec<u8>, MarkerRow)>, Fault> {
-    let applied = rows::marker_key(carried.id, carried.home);
+    let applied = rows::marker_key(id, home);
     if let Some(marker) = load_marker(rows, &applied)? {
         return Ok(Some((applied, marker)));
     }
-    let reserved = rows::reservation_key(carried.id, carried.home, &carried.digest);
+    let reserved = rows::reservation_key(id, home, digest);
     Ok(load_marker(rows, &reserved)?.map(|marker| (reserved, marker)))
 }
 

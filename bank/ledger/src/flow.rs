@@ -91,7 +91,7 @@ impl Flow {
     ) -> Result<Answers, StoreError> {
         let mut plans = Vec::with_capacity(chain.len());
         for (index, entry) in chain.iter().enumerate() {
-            match self.plan(entry, seen).await? {
+            match self.plan(entry, now_us, dry_run, seen).await? {
                 Ok(plan) => plans.push(plan),
                 Err(refusal) => {
                     return self

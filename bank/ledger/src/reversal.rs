@@ -2,18 +2,28 @@
 
 use lombard_store::{Fault, Rows, Stop, StoreError};
 
+use crate::apply;
 use crate::book::Book;
 use crate::decide;
 use crate::refusal::Refusal;
 use crate::rows::{self, Decision};
 use crate::types::{EntryId, Leg};
 
-/// The legs of the mirror image of an entry that this account decided. What a
-/// capture took from held money goes back to where the hold had taken it from.
+/// The mirror image of an entry.
+#[derive(Debug, Clone)]
+pub struct Mirrored {
+    /// Its legs.
+    pub legs: Vec<Leg>,
+    /// Of the content of the entry that it mirrors.
+    pub digest: [u8; 16],
+}
+
+/// The mirror image of an entry that this account decided. What a capture took
+/// from held money goes back to where the hold had taken it from.
 ///
 /// # Errors
 /// Where there is no such entry, or it cannot be reversed.
-pub fn mirrored(rows: &Rows<'_>, home: &str, entry: EntryId) -> Result<Vec<Leg>, Stop<Refusal>> {
+pub fn mirrored(rows: &Rows<'_>, home: &str, entry: EntryId) -> Result<Mirrored, Stop<Refusal>> {
     let book = Book::require(rows, home)?;
     let not_found = || {
         Stop::Refused(Refusal::NotFound {
@@ -72,7 +82,30 @@ pub fn mirrored(rows: &Rows<'_>, home: &str, entry: EntryId) -> Result<Vec<Leg>,
             })
         })?;
     }
-    Ok(legs)
+    Ok(Mirrored {
+        legs,
+        digest: decide::digest_of(&row, home, entry)?,
+    })
+}
+
+/// The suspense account that took the legs of an entry which this account could not
+/// take: its mirror image takes them from there.
+///
+/// # Errors
+/// A fault of the store; a damaged row.
+pub fn diverted_to(
+    rows: &Rows<'_>,
+    home: &str,
+    entry: EntryId,
+    digest: [u8; 16],
+) -> Result<Option<String>, Fault> {
+    match apply::find_marker(rows, entry, home, &digest)? {
+        Some((_, marker)) if marker.diverted => {
+            let head = Book::load_head(rows)?.unwrap_or_default();
+            Ok(Some(apply::suspense_account(&head.entity)))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Sums legs of the same account, address and currency; drops what nets to zero.

@@ -125,3 +125,57 @@ async fn what_an_account_cannot_take_any_more_goes_to_suspense() {
     assert_eq!(events.last().unwrap().r#type, "LegsDiverted");
     bank.assert_right("after a diversion").await;
 }
+
+async fn reverse(bank: &Bank, number: u64, reversed: u64) -> EntryResult {
+    let request = ReverseEntryRequest {
+        id: id(MONDAY_US, number),
+        entry_id: id(MONDAY_US, reversed),
+        home: "alice".to_owned(),
+        ..Default::default()
+    };
+    let answer = call!(bank, reverse_entry(ReverseEntryRequest), request).unwrap();
+    answer.result.into_option().unwrap()
+}
+
+/// An account that never had the money does not give it back.
+#[tokio::test]
+async fn a_reversal_takes_from_suspense_what_went_there() {
+    let mut bank = bank().await;
+    decide_only(&bank, 1, "alice", "bob", 100).await;
+    let close = CloseAccountRequest {
+        account: "bob".to_owned(),
+        ..Default::default()
+    };
+    call!(bank, close_account(CloseAccountRequest), close).unwrap();
+    bank.crash().await;
+    let suspense = lombard_ledger::apply::suspense_account("default");
+    // Nobody has carried it yet: the reversal does so first.
+    let reversed = reverse(&bank, 2, 1).await;
+    let from: Vec<_> = reversed
+        .legs
+        .iter()
+        .map(|leg| leg.leg.account.clone())
+        .collect();
+    assert_eq!(from, ["alice", suspense.as_str()]);
+    for account in ["alice", "bob"] {
+        assert_eq!(bank.balances(account).await, ["customer/main GBP 0"]);
+    }
+    assert_eq!(bank.balances(&suspense).await, ["bank/suspense GBP 0"]);
+    let again = reverse(&bank, 2, 1).await;
+    assert!(again.replayed && entry(&bank, 1).await.complete);
+    bank.settle().await;
+    bank.assert_right("after the reversal of a diversion").await;
+}
+
+#[tokio::test]
+async fn a_reversal_finishes_first_what_was_left_of_its_entry() {
+    let bank = bank().await;
+    decide_only(&bank, 1, "alice", "bob", 100).await;
+    reverse(&bank, 2, 1).await;
+    assert!(entry(&bank, 1).await.complete && entry(&bank, 2).await.complete);
+    for account in ["alice", "bob"] {
+        assert_eq!(bank.balances(account).await, ["customer/main GBP 0"]);
+    }
+    bank.assert_right("after the reversal of what was left")
+        .await;
+}

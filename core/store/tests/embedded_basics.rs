@@ -46,7 +46,7 @@ fn partition(keyspace: KeyspaceId, key: &str) -> PartitionId {
 
 fn put(engine: &Embedded, id: &PartitionId, rows: &[(&str, &str)]) -> Position {
     engine
-        .update(id, &mut |view| {
+        .update(id.borrowed(), &mut |view| {
             for (key, value) in rows {
                 view.put(key.as_bytes().to_vec(), value.as_bytes().to_vec());
             }
@@ -77,7 +77,7 @@ fn all(
     direction: Direction,
 ) -> (Version, Vec<(String, String)>) {
     let mut seen = (Version(0), Vec::new());
-    LocalEngine::read(engine, id, &mut |rows| {
+    LocalEngine::read(engine, id.borrowed(), &mut |rows| {
         let range = RowRange {
             from: Bound::Unbounded,
             to: Bound::Unbounded,
@@ -316,11 +316,14 @@ fn what_a_function_kept_is_found_by_the_next_one_until_the_rows_change() {
     };
     let kept = |engine: &Embedded| {
         let mut found = None;
-        LocalEngine::read(engine, &id, &mut |rows| found = rows.kept::<u32>().copied()).unwrap();
+        LocalEngine::read(engine, id.borrowed(), &mut |rows| {
+            found = rows.kept::<u32>().copied()
+        })
+        .unwrap();
         found
     };
     let update = |engine: &Embedded, run: &mut dyn FnMut(&mut Rows<'_>) -> bool| {
-        LocalEngine::update(engine, &id, &mut |rows| {
+        LocalEngine::update(engine, id.borrowed(), &mut |rows| {
             if run(rows) {
                 Verdict::Commit(rows.take_changes())
             } else {

@@ -11,10 +11,10 @@ use super::seen::Seen;
 use crate::book::Book;
 use crate::hold;
 use crate::refusal::Refusal;
-use crate::reversal;
+use crate::reversal::{self, Mirrored};
 use crate::state::State;
 use crate::terms::Terms;
-use crate::types::{Entry, HoldStep, Leg, other_accounts};
+use crate::types::{Entry, EntryId, HoldStep, Leg, SUSPENSE_ADDRESS, other_accounts};
 
 /// What is known of an entry before home decides.
 pub(super) struct Plan<'a> {
@@ -31,16 +31,18 @@ impl Flow {
     pub(super) async fn plan<'a>(
         &self,
         entry: &'a Entry,
+        now_us: i64,
+        dry_run: bool,
         seen: &mut Seen,
     ) -> Result<Result<Plan<'a>, Refusal>, StoreError> {
         let legs = match (&entry.reverses, &entry.hold) {
             (Some(reverses), _) => {
-                match self
-                    .look(&entry.home, seen, |rows| {
-                        reversal::mirrored(rows, &entry.home, reverses.entry)
-                    })
-                    .await?
-                {
+                if !dry_run {
+                    // Where its legs went is known once all of them are carried.
+                    let carried = self.resume(&entry.home, reverses.entry, now_us).await?;
+                    seen.read(carried);
+                }
+                match self.mirrored(&entry.home, reverses.entry, seen).await? {
                     Ok(legs) => Cow::Owned(legs),
                     Err(refusal) => return Ok(Err(refusal)),
                 }
@@ -95,6 +97,37 @@ impl Flow {
             }
         }
         Ok(Ok(plan))
+    }
+
+    /// The legs of an entry's mirror image, each from where the entry's own went: an
+    /// account that could not take its legs does not give them back, suspense does.
+    async fn mirrored(
+        &self,
+        home: &str,
+        entry: EntryId,
+        seen: &mut Seen,
+    ) -> Result<Result<Vec<Leg>, Refusal>, StoreError> {
+        let mirrored = self.look(home, seen, |rows| reversal::mirrored(rows, home, entry));
+        let Mirrored { mut legs, digest } = match mirrored.await? {
+            Ok(mirrored) => mirrored,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let others = other_accounts(home, &legs).into_iter().map(SmolStr::from);
+        for account in others.collect::<Vec<_>>() {
+            let diverted = self.look(&account, seen, |rows| {
+                Ok(reversal::diverted_to(rows, home, entry, digest)?)
+            });
+            let suspense = match diverted.await? {
+                Ok(Some(suspense)) => suspense,
+                Ok(None) => continue,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            for leg in legs.iter_mut().filter(|leg| leg.account == account) {
+                leg.account = suspense.as_str().into();
+                leg.address = SUSPENSE_ADDRESS.into();
+            }
+        }
+        Ok(Ok(legs))
     }
 }
 

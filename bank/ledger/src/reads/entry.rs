@@ -79,7 +79,7 @@ pub fn elsewhere(
     account: &str,
     carried: &Carried<'_>,
 ) -> Result<Elsewhere, Stop<Refusal>> {
-    match apply::find_marker(rows, carried)? {
+    match apply::find_marker(rows, carried.id, carried.home, &carried.digest)? {
         None => return Ok(Elsewhere::Missing),
         Some((_, marker)) if marker.reserved => return Ok(Elsewhere::Missing),
         Some(_) => {}
