@@ -1,7 +1,7 @@
 //! Which entry ids an account has seen lately: so that a new one is known to be
 //! new without a look at the rows, also where ids arrive a little out of order.
 //!
-//! An id is remembered as a *print*: its time, and 16 bits of the rest. Two ids may
+//! An id is remembered as a *print*: its time, and 22 bits of the rest. Two ids may
 //! share one, and then the second is looked up; so nothing that was seen is ever
 //! called new. Every account remembers a few, in one piece of memory; one that sees
 //! many at once remembers a burst of them.
@@ -22,7 +22,9 @@ const GENERATION_MS: u64 = 2_000;
 /// Fewer ids in a generation than this: the burst is over.
 const GENERATION_MIN: usize = 128;
 /// Bits of a print behind its time.
-const FOLD_BITS: u32 = 16;
+const FOLD_BITS: u32 = 22;
+/// The last moment with prints of its own: in the year 2109.
+const LAST_MS: u64 = (1 << (u64::BITS - FOLD_BITS)) - 1;
 
 /// The prints above a mark of the ids that an account has seen, all of them.
 #[derive(Debug, Clone)]
@@ -83,7 +85,7 @@ fn print(id: EntryId) -> u64 {
     let time = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
     let rest = u64::from_be_bytes(rest) ^ u64::from(u16::from_be_bytes([g, h])).rotate_right(16);
     // Zero is what a place has that holds none.
-    (time << FOLD_BITS | mixed(rest) >> (u64::BITS - FOLD_BITS)).max(1)
+    (time.min(LAST_MS) << FOLD_BITS | mixed(rest) >> (u64::BITS - FOLD_BITS)).max(1)
 }
 
 fn ms(print: u64) -> u64 {

@@ -25,7 +25,7 @@ use super::table::{Before, Table};
 use super::tail::Tail;
 
 /// How often a busy slot is tried before its thread sleeps.
-const SPINS: usize = 100;
+const SPINS: usize = 300;
 /// Shards of the partitions' map. Each is locked for the time of one look-up only.
 const SHARDS: usize = 256;
 

@@ -224,9 +224,16 @@ fn chunk_of<T>(chunks: &[Chunk<T>], key: &SmallKey) -> usize {
     if last == 0 || chunks[last][0].0 <= *key {
         return last;
     }
-    chunks[..last]
-        .partition_point(|chunk| chunk[0].0 <= *key)
-        .saturating_sub(1)
+    // What comes late comes a little late: the search begins at the end, in steps that double.
+    let (mut behind, mut step) = (last, 1);
+    loop {
+        let from = behind.saturating_sub(step);
+        if from == 0 || chunks[from][0].0 <= *key {
+            let before = chunks[from..behind].partition_point(|chunk| chunk[0].0 <= *key);
+            return from + before.saturating_sub(1);
+        }
+        (behind, step) = (from, 2 * step);
+    }
 }
 
 fn find<T>(chunk: &[(SmallKey, T)], key: &SmallKey) -> Result<usize, usize> {
