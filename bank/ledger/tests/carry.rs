@@ -99,9 +99,8 @@ async fn the_coordinator_finishes_what_was_left() {
     bank.assert_right("after the coordinator").await;
 }
 
-/// A decided leg is always applied: where the account has closed since, to suspense.
-#[tokio::test]
-async fn what_an_account_cannot_take_any_more_goes_to_suspense() {
+/// Entry 1 is decided, and bob, who is to get its money, has closed his account since.
+async fn decided_for_who_has_left() -> Bank {
     let mut bank = bank().await;
     decide_only(&bank, 1, "alice", "bob", 100).await;
     let close = CloseAccountRequest {
@@ -110,6 +109,13 @@ async fn what_an_account_cannot_take_any_more_goes_to_suspense() {
     };
     call!(bank, close_account(CloseAccountRequest), close).unwrap();
     bank.crash().await;
+    bank
+}
+
+/// A decided leg is always applied: where the account has closed since, to suspense.
+#[tokio::test]
+async fn what_an_account_cannot_take_any_more_goes_to_suspense() {
+    let bank = decided_for_who_has_left().await;
     bank.settle().await;
     assert_eq!(bank.balances("bob").await, ["customer/main GBP 0"]);
     let suspense = lombard_ledger::apply::suspense_account("default");
@@ -140,14 +146,7 @@ async fn reverse(bank: &Bank, number: u64, reversed: u64) -> EntryResult {
 /// An account that never had the money does not give it back.
 #[tokio::test]
 async fn a_reversal_takes_from_suspense_what_went_there() {
-    let mut bank = bank().await;
-    decide_only(&bank, 1, "alice", "bob", 100).await;
-    let close = CloseAccountRequest {
-        account: "bob".to_owned(),
-        ..Default::default()
-    };
-    call!(bank, close_account(CloseAccountRequest), close).unwrap();
-    bank.crash().await;
+    let bank = decided_for_who_has_left().await;
     let suspense = lombard_ledger::apply::suspense_account("default");
     // Nobody has carried it yet: the reversal does so first.
     let reversed = reverse(&bank, 2, 1).await;
