@@ -115,7 +115,7 @@ async fn decided_for_who_has_left() -> Bank {
 /// A decided leg is always applied: where the account has closed since, to suspense.
 #[tokio::test]
 async fn what_an_account_cannot_take_any_more_goes_to_suspense() {
-    let bank = decided_for_who_has_left().await;
+    let mut bank = decided_for_who_has_left().await;
     bank.settle().await;
     assert_eq!(bank.balances("bob").await, ["customer/main GBP 0"]);
     let suspense = lombard_ledger::apply::suspense_account("default");
@@ -146,7 +146,7 @@ async fn reverse(bank: &Bank, number: u64, reversed: u64) -> EntryResult {
 /// An account that never had the money does not give it back.
 #[tokio::test]
 async fn a_reversal_takes_from_suspense_what_went_there() {
-    let bank = decided_for_who_has_left().await;
+    let mut bank = decided_for_who_has_left().await;
     let suspense = lombard_ledger::apply::suspense_account("default");
     // Nobody has carried it yet: the reversal does so first.
     let reversed = reverse(&bank, 2, 1).await;
