@@ -8,7 +8,7 @@ use std::process::Command;
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
 /// Longer than from one checkpoint to the next, and than any of the moments in which
 /// load is short: what one frees, the next one takes. Giving memory back and taking it
-/// again cost a twelfth of the processor; a minute without load gives it back.
+/// again cost a twelfth of the processor.
 const PURGE_DELAY_MS: &str = "60000";
 
 /// Starts this program again, as the same process, with the setting; returns where it
