@@ -32,6 +32,8 @@ pub mod reason {
     pub const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
     /// The server has as many calls in progress as it takes.
     pub const OVERLOADED: &str = "OVERLOADED";
+    /// The server is starting, and waits for something.
+    pub const STARTING: &str = "STARTING";
     /// The server is stopping; another replica, or it again, will answer.
     pub const DRAINING: &str = "DRAINING";
     /// A defect of ours; `metadata.id` is in the log too.

@@ -9,6 +9,7 @@ pub fn store_error(error: StoreError) -> Error {
     let message = error.to_string();
     match error {
         StoreError::Unavailable(_) => Error::unavailable("STORE_UNAVAILABLE", message),
+        StoreError::Misconfigured(_) => Error::unavailable("STORE_MISCONFIGURED", message),
         StoreError::Ambiguous(_) => Error::unavailable("OUTCOME_UNKNOWN", message),
         StoreError::Damaged(_) => Error::data_loss("DATA_DAMAGED", message),
         StoreError::LimitExceeded(_) => {

@@ -25,6 +25,7 @@
 mod commit;
 mod lane;
 mod load;
+mod look;
 mod marker;
 mod tell;
 

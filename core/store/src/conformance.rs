@@ -52,6 +52,12 @@ pub trait Subject: Send + Sync {
     async fn close(&self, engine: Arc<dyn Engine>) {
         drop(engine);
     }
+
+    /// How many partitions [`many_partitions`] makes, one after the other: fewer will do
+    /// where each takes some round trips. More than two pages of 777.
+    fn partitions_many(&self) -> u32 {
+        10_000
+    }
 }
 
 /// Makes one test of each check. `$subject` is an expression that gives a new [`Subject`].

@@ -8,6 +8,10 @@ pub enum StoreError {
     /// The engine cannot take writes just now (disk full, no quorum): nothing was changed.
     #[error("store unavailable: {0}")]
     Unavailable(String),
+    /// What the engine was told, or found there, does not fit: credentials, schema,
+    /// replication. Trying again does not help; a person has to change something.
+    #[error("store misconfigured: {0}")]
+    Misconfigured(String),
     /// Nobody knows whether the commit is in. The caller reads its marker and finds out.
     #[error("outcome unknown: {0}")]
     Ambiguous(String),

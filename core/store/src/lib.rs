@@ -25,6 +25,7 @@ pub mod limits;
 mod loaded;
 mod options;
 mod port;
+mod reach;
 mod rows;
 pub mod simulated;
 mod store;
@@ -36,5 +37,6 @@ pub use port::{
     Engine, EngineInfo, EventPage, EventRow, KeyspaceId, LocalEngine, PartitionId, PartitionRef,
     Position, Snapshot, Verdict, Version, Wanted,
 };
-pub use rows::{Change, Changes, Direction, Kept, Row, RowRange, RowSource, Rows};
+pub use reach::{Attempt, Patience, Reach};
+pub use rows::{Change, Changes, Direction, Kept, Row, RowRange, RowSource, Rows, Savepoint};
 pub use store::{Keyspace, Sequenced, Store};

@@ -24,6 +24,9 @@ pub const PAGE_MAX: usize = 10_000;
 
 /// Row keys from here on belong to the store itself: services neither see nor write them.
 pub const RESERVED_KEYS: &[u8] = b"\xff\xff";
+/// The row by which the store finds out what became of a commit: each combined commit
+/// replaces it, so an engine may want to keep it where the version is.
+pub const COMMIT_MARKER_KEY: &[u8] = b"\xff\xffcommit";
 
 /// Checks a keyspace's name: 1 to [`KEYSPACE_NAME_BYTES_MAX`] of a–z 0–9 _.
 ///

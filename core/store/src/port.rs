@@ -144,6 +144,19 @@ pub trait Engine: Send + Sync + 'static {
     /// Name, durability, figures.
     fn info(&self) -> EngineInfo;
 
+    /// Waits until the engine can be worked with: one that is elsewhere is asked for.
+    ///
+    /// # Errors
+    /// It cannot be reached, or what was found there needs a person.
+    async fn reached(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// What the engine waits for before it can be worked with, in words; nothing if it can.
+    fn waiting_for(&self) -> Option<String> {
+        None
+    }
+
     /// Opens a keyspace, making it where it does not exist. Names are 1 to 32 of a–z 0–9 _.
     ///
     /// # Errors
@@ -204,6 +217,13 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The position of the last sequenced commit.
     fn position(&self) -> Position;
+
+    /// How many bytes of keys and values a commit should carry where operations are
+    /// combined: a single operation may need more, and is taken
+    /// ([`crate::limits::COMMIT_BYTES_MAX`]).
+    fn combined_bytes_max(&self) -> usize {
+        crate::limits::COMMIT_BYTES_MAX
+    }
 
     /// The engine's fast path, where it lives in this process with one log.
     fn local(&self) -> Option<&dyn LocalEngine> {

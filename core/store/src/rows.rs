@@ -283,12 +283,18 @@ impl RowSource for Overlay<'_> {
 pub struct Rows<'a> {
     source: &'a dyn RowSource,
     changes: Changes,
+    /// What each change since the first savepoint replaced.
+    undo: Option<Vec<(Bytes, Option<Change>)>>,
     absent: Cell<u64>,
     kept: Option<Kept>,
     /// Whether anyone holds on to what is kept.
     keeps: bool,
     changed: bool,
 }
+
+/// A place in a function's changes, to come back to ([`Rows::roll_back`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Savepoint(Option<usize>);
 
 /// What a function kept of a partition for the next one.
 pub type Kept = Box<dyn Any + Send>;
@@ -299,6 +305,7 @@ impl<'a> Rows<'a> {
         Self {
             source,
             changes: Changes::default(),
+            undo: None,
             absent: Cell::new(0),
             kept: None,
             keeps: false,
@@ -354,7 +361,13 @@ impl<'a> Rows<'a> {
     fn change(&mut self, key: Bytes, change: Change) {
         self.kept = None;
         self.changed = true;
-        self.changes.rows.insert(key, change);
+        match &mut self.undo {
+            None => drop(self.changes.rows.insert(key, change)),
+            Some(undo) => {
+                let replaced = self.changes.rows.insert(key.clone(), change);
+                undo.push((key, replaced));
+            }
+        }
     }
 
     /// The version of what lies under this function's changes; zero: the partition does not exist.
@@ -417,15 +430,31 @@ impl<'a> Rows<'a> {
     }
 
     /// The changes so far, to come back to.
-    pub fn savepoint(&self) -> Changes {
-        self.changes.clone()
+    pub fn savepoint(&mut self) -> Savepoint {
+        if self.changes.is_empty() {
+            return Savepoint(None);
+        }
+        Savepoint(Some(self.undo.get_or_insert_default().len()))
     }
 
-    /// Forgets what was changed since the savepoint.
-    pub fn roll_back(&mut self, savepoint: Changes) {
+    /// Forgets what was changed since the savepoint, and the savepoints since.
+    pub fn roll_back(&mut self, savepoint: Savepoint) {
         self.kept = None;
         self.changed = true;
-        self.changes = savepoint;
+        let Some(length) = savepoint.0 else {
+            self.changes = Changes::default();
+            self.undo = None;
+            return;
+        };
+        let Some(undo) = &mut self.undo else { return };
+        while undo.len() > length
+            && let Some((key, replaced)) = undo.pop()
+        {
+            match replaced {
+                Some(change) => self.changes.rows.insert(key, change),
+                None => self.changes.rows.remove(&key),
+            };
+        }
     }
 
     /// What the function changed.
@@ -435,6 +464,7 @@ impl<'a> Rows<'a> {
 
     /// What the function changed, taken out: nothing is changed now.
     pub fn take_changes(&mut self) -> Changes {
+        self.undo = None;
         std::mem::take(&mut self.changes)
     }
 

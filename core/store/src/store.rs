@@ -183,6 +183,41 @@ impl Keyspace {
         }
     }
 
+    /// As [`Self::read`], of a partition that will probably be changed soon: what was fetched
+    /// stays at hand for that, and those who read it at the same time share one fetch.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn read_ahead<T, E, F>(
+        &self,
+        partition: &[u8],
+        mut look: F,
+    ) -> Result<Sequenced<Result<T, E>>, StoreError>
+    where
+        F: FnMut(&Rows<'_>) -> Result<T, Stop<E>> + Send,
+        T: Send,
+        E: Send,
+    {
+        let partition = self.partition(partition)?;
+        let inner = &self.store.inner;
+        inner.counters.reads.add(1);
+        match inner.engine.local() {
+            Some(local) => read_local(local, &inner.counters, partition, &mut look),
+            None => inner.combiner.look(partition.to_id(), look).await,
+        }
+    }
+
+    /// Whether each commit takes a round trip of its own: it pays then to have many
+    /// under way at once, and to put much into one.
+    pub fn is_remote(&self) -> bool {
+        self.store.inner.engine.local().is_none()
+    }
+
+    /// How many bytes of keys and values one commit should carry.
+    pub fn combined_bytes_max(&self) -> usize {
+        self.store.inner.engine.combined_bytes_max()
+    }
+
     /// Waits until everything at or before the position is durable.
     ///
     /// # Errors

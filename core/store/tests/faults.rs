@@ -69,9 +69,18 @@ async fn increment(keyspace: &Keyspace, id: u64) -> Result<Result<u64, ()>, Stor
     keyspace.update(HOT, rule).await?.durable(keyspace).await
 }
 
-/// The counter and its twin, seen by an update that says no, or by a read.
-async fn look(keyspace: &Keyspace, by_update: bool) -> Result<(u64, u64), StoreError> {
-    if by_update {
+/// How somebody looks at the counter.
+#[derive(Clone, Copy)]
+enum Look {
+    /// By an update that says no.
+    Update,
+    Read,
+    ReadAhead,
+}
+
+/// The counter and its twin.
+async fn look(keyspace: &Keyspace, how: Look) -> Result<(u64, u64), StoreError> {
+    if matches!(how, Look::Update) {
         let refuse = |rows: &mut Rows<'_>| -> Result<(), Stop<(u64, u64)>> {
             // A row that is not at hand must be fetched: what was read before is
             // then from before that, and must not be mixed with it.
@@ -85,7 +94,10 @@ async fn look(keyspace: &Keyspace, by_update: bool) -> Result<(u64, u64), StoreE
     let see = |rows: &Rows<'_>| -> Result<(u64, u64), Stop<()>> {
         Ok((number(rows.get(b"count")?), number(rows.get(b"twin")?)))
     };
-    let seen = keyspace.read(HOT, see).await?;
+    let seen = match how {
+        Look::ReadAhead => keyspace.read_ahead(HOT, see).await?,
+        Look::Update | Look::Read => keyspace.read(HOT, see).await?,
+    };
     Ok(seen.durable(keyspace).await?.unwrap())
 }
 
@@ -107,7 +119,12 @@ async fn callers(keyspaces: &[Keyspace], round: u64, seed: u64, told: &Arc<Mutex
                 }
                 if dice.random_bool(0.3) {
                     let told_before = told.lock().greatest;
-                    if let Ok((count, twin)) = look(&keyspace, dice.random_bool(0.7)).await {
+                    let how = match dice.random_range(0..10) {
+                        0..4 => Look::Update,
+                        4..6 => Look::Read,
+                        _ => Look::ReadAhead,
+                    };
+                    if let Ok((count, twin)) = look(&keyspace, how).await {
                         assert_eq!(count, twin, "seed {seed}: one state is seen");
                         assert!(count >= told_before, "seed {seed}: {count} is stale");
                     }
@@ -156,8 +173,21 @@ async fn insist<T, F: Future<Output = Result<T, StoreError>>>(mut call: impl FnM
     }
 }
 
-/// The counter, the markers' ids, and the events.
+/// The counter, the markers' ids, and the events, all of one moment: a commit that was given
+/// up before the crash may still come in while one looks.
 async fn contents(keyspace: &Keyspace) -> (u64, BTreeSet<u64>, Vec<EventRow>) {
+    let mut seen = counted(keyspace).await;
+    loop {
+        let events = events(keyspace).await;
+        let again = counted(keyspace).await;
+        if again == seen {
+            return (seen.0, seen.1, events);
+        }
+        seen = again;
+    }
+}
+
+async fn counted(keyspace: &Keyspace) -> (u64, BTreeSet<u64>) {
     let markers = RowRange::prefix(b"marker/", Direction::Ascending, usize::MAX);
     let look = |rows: &Rows<'_>| -> Result<_, Stop<()>> {
         let ids = rows.range(&markers)?.into_iter();
@@ -165,7 +195,10 @@ async fn contents(keyspace: &Keyspace) -> (u64, BTreeSet<u64>, Vec<EventRow>) {
         Ok((number(rows.get(b"count")?), ids.collect::<BTreeSet<u64>>()))
     };
     let sequenced = insist(|| keyspace.read(HOT, look)).await;
-    let (count, ids) = sequenced.durable(keyspace).await.unwrap().unwrap();
+    sequenced.durable(keyspace).await.unwrap().unwrap()
+}
+
+async fn events(keyspace: &Keyspace) -> Vec<EventRow> {
     let mut events = Vec::new();
     let mut after = Position(0);
     loop {
@@ -173,7 +206,7 @@ async fn contents(keyspace: &Keyspace) -> (u64, BTreeSet<u64>, Vec<EventRow>) {
         after = page.next;
         events.extend(page.events);
         if !page.more {
-            return (count, ids, events);
+            return events;
         }
     }
 }

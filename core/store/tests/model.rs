@@ -114,7 +114,7 @@ async fn run(keyspace: &Keyspace, operation: &Operation) -> Seen {
                 }
                 Step::Range(range) => seen.push(rows.range(range)?),
                 Step::Savepoint => savepoint = rows.savepoint(),
-                Step::RollBack => rows.roll_back(savepoint.clone()),
+                Step::RollBack => rows.roll_back(savepoint),
             }
         }
         if operation.refuses {
@@ -175,10 +175,23 @@ fn run_on_model(model: &mut BTreeMap<Bytes, Bytes>, operation: &Operation) -> Se
 }
 
 async fn contents(keyspace: &Keyspace, partition: u8) -> Vec<Row> {
+    let [one, other] = [false, true].map(|ahead| read(keyspace, partition, ahead));
+    // Nobody writes meanwhile.
+    let (one, other) = (one.await, other.await);
+    assert_eq!(one, other, "what is read ahead is what is read");
+    one
+}
+
+async fn read(keyspace: &Keyspace, partition: u8, ahead: bool) -> Vec<Row> {
     let everything = RowRange::prefix(b"", Direction::Ascending, usize::MAX);
     let look = |rows: &Rows<'_>| -> Result<Vec<Row>, Stop<()>> { Ok(rows.range(&everything)?) };
     loop {
-        match keyspace.read(&[partition], look).await {
+        let read = if ahead {
+            keyspace.read_ahead(&[partition], look).await
+        } else {
+            keyspace.read(&[partition], look).await
+        };
+        match read {
             Ok(sequenced) => return sequenced.durable(keyspace).await.unwrap().unwrap(),
             Err(StoreError::Unavailable(_)) => {}
             Err(error) => panic!("{error}"),

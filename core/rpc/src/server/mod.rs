@@ -42,6 +42,7 @@ pub struct Server {
     registry: Registry,
     more_registries: Vec<Registry>,
     readiness: Readiness,
+    starting: bool,
 }
 
 impl Server {
@@ -61,7 +62,16 @@ impl Server {
             registry,
             more_registries: Vec::new(),
             readiness: Arc::new(|| Ok(())),
+            starting: false,
         }
+    }
+
+    /// A server that stands in for one that is starting: every call is refused as
+    /// unavailable, with what [`Self::readiness`] says.
+    #[must_use]
+    pub fn starting(mut self) -> Self {
+        self.starting = true;
+        self
     }
 
     /// What `/ready` asks.
@@ -91,6 +101,7 @@ impl Server {
             registry,
             more_registries,
             readiness,
+            starting,
         } = self;
         let mut methods: Vec<String> = router.methods().map(str::to_owned).collect();
         methods.sort_unstable();
@@ -131,6 +142,7 @@ impl Server {
             max_concurrent_calls: options.max_concurrent_calls,
             max_request_bytes: options.max_request_bytes,
             draining: AtomicBool::new(false),
+            starting,
         });
         Serving::start(listener, stack, options)
     }

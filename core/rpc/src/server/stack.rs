@@ -43,6 +43,8 @@ pub(super) struct Stack {
     pub max_concurrent_calls: usize,
     pub max_request_bytes: usize,
     pub draining: AtomicBool,
+    /// It answers no calls yet.
+    pub starting: bool,
 }
 
 impl Stack {
@@ -53,6 +55,9 @@ impl Stack {
         let path = request.uri().path();
         if let Some(answer) = self.routes.answer(request.method(), path, draining) {
             return Handling::ready(answer.map(ResponseBody::Plain), close);
+        }
+        if self.starting {
+            return self.not_yet(&request, close);
         }
         let method = Arc::clone(self.metrics.method(path.trim_start_matches('/')));
         let in_flight = InFlight::enter(&self.metrics.in_flight);
@@ -84,6 +89,23 @@ impl Stack {
             format!("{limit} calls are in progress, and more are not taken; try again"),
         )
         .with("limit", limit);
+        let answer = self
+            .guarded
+            .own(error)
+            .into_http_response(request.headers());
+        Handling::ready(answer.map(ResponseBody::rpc), close)
+    }
+
+    fn not_yet(&self, request: &Request<Incoming>, close: bool) -> Handling {
+        let waits = (self.routes.readiness)().err();
+        let waits = waits.map_or(String::new(), |what| format!(": {what}"));
+        let error = Error::unavailable(
+            reason::STARTING,
+            format!(
+                "{} is starting and takes no calls yet{waits}",
+                self.routes.service
+            ),
+        );
         let answer = self
             .guarded
             .own(error)

@@ -3,6 +3,7 @@
 mod context;
 mod running;
 mod signals;
+mod stand_in;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,11 +14,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use lombard_rpc::client::ChannelOptions;
 use lombard_rpc::server::{Server, ServerOptions};
-use lombard_store::Store;
+use lombard_store::{Store, StoreError};
 use lombard_telemetry::Registry;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
+use self::stand_in::StandIns;
 use crate::metrics::process_registry;
 use crate::{Config, ConfigError, Host};
 
@@ -80,6 +82,9 @@ pub enum StartError {
         /// How long it had.
         timeout_ms: u64,
     },
+    /// The store cannot be worked with.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The process was told to stop while it started.
     #[error("stopped by a signal while starting")]
     Interrupted,
@@ -194,6 +199,15 @@ impl Application {
         }
         let book = AddressBook::new(addresses);
         let mut running = RunningApplication::new(host.clone(), &host_options, here, book.clone());
+        if store.engine().waiting_for().is_some() {
+            let stand_ins = StandIns::serve(&listeners, &host, &store, &server_options)?;
+            let reached = tokio::select! {
+                reached = store.engine().reached() => reached.map_err(StartError::from),
+                _ = running.stop_signal() => Err(StartError::Interrupted),
+            };
+            stand_ins.leave().await;
+            reached?;
+        }
         for (definition, (name, listener)) in services.into_iter().zip(listeners) {
             let registry = Registry::new(&[("service", name)]);
             let context = ServiceContext {
@@ -205,7 +219,13 @@ impl Application {
                 config: config.clone(),
                 client: client_options.clone(),
             };
-            let started = (definition.start)(context).await;
+            let started = tokio::select! {
+                started = (definition.start)(context) => started,
+                _ = running.stop_signal() => {
+                    running.shutdown().await;
+                    return Err(StartError::Interrupted);
+                }
+            };
             let outcome = started.and_then(|mut service| {
                 let router = std::mem::take(&mut service.router);
                 let random = host.random().for_rpc();

@@ -89,6 +89,11 @@ impl RunningApplication {
         });
     }
 
+    /// Ends when the process is told to stop.
+    pub(super) async fn stop_signal(&mut self) {
+        self.signals.next().await;
+    }
+
     pub(super) async fn wait_until_ready(&mut self, timeout: Duration) -> Result<(), StartError> {
         let asked = async {
             loop {

@@ -58,6 +58,7 @@ impl Drop for Committer {
         state.committing = false;
         state.in_flight = None;
         state.base = None;
+        state.kept = None;
         if let Some(pending) = state.pending.take() {
             let ended = StoreError::Closed("the store's tasks have ended".into());
             pending.outcome.tell(Outcome::Failed(ended));
@@ -256,7 +257,9 @@ impl Committer {
 }
 
 impl LaneState {
+    /// What was in flight is not so: whoever ran over it runs again.
     fn rerun_pending(&mut self) {
+        self.kept = None;
         if let Some(pending) = self.pending.take() {
             pending.outcome.tell(Outcome::Again);
         }

@@ -15,7 +15,7 @@ use crate::limits::{self, COMMIT_BYTES_MAX, COMMIT_ROWS_MAX};
 use crate::loaded::{Loaded, LoadedSource};
 use crate::options::StoreOptions;
 use crate::port::{PartitionId, Position, Version, Wanted};
-use crate::rows::{Change, Changes, Overlay, Rows};
+use crate::rows::{Change, Changes, Kept, Overlay, Rows};
 use crate::store::{Ran, Sequenced, judge};
 
 /// A partition in use.
@@ -37,6 +37,9 @@ pub(super) struct LaneState {
     pub in_flight: Option<Arc<Changes>>,
     /// What will be committed next.
     pub pending: Option<Batch>,
+    /// What the last function kept: of the state with all that is in flight and pending.
+    /// Whoever changes that otherwise than by adding to the pending batch drops it.
+    pub kept: Option<Kept>,
     /// What will be fetched next.
     pub wanted: Option<Load>,
     /// Whether a task commits, and whether one fetches.
@@ -198,15 +201,19 @@ impl Lane {
         if run.changes.is_empty()
             && let Some(position) = state.settled_since(operation.arrived)
         {
+            state.kept = run.kept;
             shared.counters.rows_absent.add(run.absent);
             return (Step::Answered(Ok(Sequenced { value, position })), None);
         }
         let pending = state.pending.get_or_insert_with(Batch::new);
-        if !pending.takes(&run.changes) {
+        let bytes_max = shared.engine.combined_bytes_max().min(COMMIT_BYTES_MAX);
+        if !pending.takes(&run.changes, bytes_max) {
             return (Step::Full(state.next_move()), None);
         }
         shared.counters.rows_absent.add(run.absent);
         pending.add(run.changes);
+        state.kept = run.kept;
+        let pending = state.pending.get_or_insert_with(Batch::new);
         let outcome = pending.outcome.listen();
         let task = commit::request(shared, self, &mut state);
         (Step::Joined(value, outcome), task)
@@ -216,7 +223,7 @@ impl Lane {
 impl Operation {
     /// What to fetch: what is missing; or, where what was fetched before is gone
     /// again, all that was ever asked for.
-    fn ask(&mut self, missing: Vec<Wanted>, anew: bool) -> Vec<Wanted> {
+    pub fn ask(&mut self, missing: Vec<Wanted>, anew: bool) -> Vec<Wanted> {
         let mut gone = false;
         for wanted in &missing {
             if !self.asked.insert(wanted.clone()) {
@@ -235,27 +242,30 @@ impl Operation {
 struct Run<T, E> {
     ran: Ran<T, E>,
     changes: Changes,
+    kept: Option<Kept>,
     missing: Vec<Wanted>,
     absent: u64,
 }
 
 impl LaneState {
-    fn run<T, E, F>(&self, rule: &mut F) -> Run<T, E>
+    fn run<T, E, F>(&mut self, rule: &mut F) -> Run<T, E>
     where
         F: FnMut(&mut Rows<'_>) -> Result<T, Stop<E>>,
     {
+        let kept = self.kept.take().filter(|_| self.base.is_some());
         let guess = Loaded::new(VERSION_GUESSED);
         let none = Changes::default();
         let base = LoadedSource::new(self.base.as_ref().map_or(&guess, |base| &base.loaded));
         let in_flight = Overlay::new(&base, self.in_flight.as_deref().unwrap_or(&none));
         let pending = self.pending.as_ref().map_or(&none, |batch| &batch.changes);
         let pending = Overlay::new(&in_flight, pending);
-        let mut rows = Rows::new(&pending);
+        let mut rows = Rows::with_kept(&pending, kept);
         let result = rule(&mut rows);
         let absent = rows.absent();
         let (ran, changes) = judge(result, &mut rows);
         Run {
             ran,
+            kept: rows.into_kept(changes.is_some()),
             changes: changes.unwrap_or_default(),
             missing: base.missing(),
             absent,
@@ -296,6 +306,7 @@ impl LaneState {
         {
             base.loaded = Loaded::new(base.loaded.version);
             base.since = base.loaded.version;
+            self.kept = None;
         }
     }
 }
@@ -311,7 +322,7 @@ impl Batch {
     }
 
     /// Whether one commit can carry these changes too.
-    fn takes(&self, changes: &Changes) -> bool {
+    fn takes(&self, changes: &Changes, bytes_max: usize) -> bool {
         let mut bytes = self.bytes;
         for (key, change) in &changes.rows {
             // An event is announced by the commit that writes it: nothing may
@@ -322,7 +333,7 @@ impl Batch {
             bytes += limits::change_bytes(key, change);
         }
         let rows = self.changes.rows.len() + changes.rows.len();
-        self.operations == 0 || (bytes <= COMMIT_BYTES_MAX && rows <= COMMIT_ROWS_MAX)
+        self.operations == 0 || (bytes <= bytes_max && rows <= COMMIT_ROWS_MAX)
     }
 
     fn add(&mut self, changes: Changes) {

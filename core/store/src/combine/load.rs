@@ -170,6 +170,7 @@ impl LaneState {
         }
         // Somebody else has committed: what is known is old, and whoever ran over it runs again.
         self.base = None;
+        self.kept = None;
         if let Some(pending) = self.pending.take() {
             pending.outcome.tell(Outcome::Again);
         }

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::port::Version;
 
 /// The row's key, among those that services never see.
-pub(super) const KEY: &[u8] = b"\xff\xffcommit";
+pub(super) const KEY: &[u8] = crate::limits::COMMIT_MARKER_KEY;
 /// How many commits the row names.
 const COMMITS_MAX: usize = 8;
 /// The first byte of the row: the form of what follows.

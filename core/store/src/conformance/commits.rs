@@ -180,13 +180,14 @@ pub async fn keys_of_any_bytes(subject: &dyn Subject) {
     }
 }
 
-/// Ten thousand partitions are all there, and listed page by page, each once.
+/// Ten thousand partitions (or [`Subject::partitions_many`]) are all there, and listed page
+/// by page, each once.
 pub async fn many_partitions(subject: &dyn Subject) {
-    const PARTITIONS: u32 = 10_000;
+    let partitions = subject.partitions_many();
     let engine = subject.open().await;
     let keyspace = keyspace(&engine).await;
     let mut last = Position(0);
-    for index in 0..PARTITIONS {
+    for index in 0..partitions {
         // Scattered, so that the order of listing is not the order of writing.
         let key = index.wrapping_mul(2_654_435_761).to_be_bytes();
         let put = |rows: &mut Rows<'_>| -> Result<(), Stop<()>> {
@@ -207,9 +208,9 @@ pub async fn many_partitions(subject: &dyn Subject) {
         listed.extend(page);
     }
     let distinct: BTreeSet<&Bytes> = listed.iter().collect();
-    assert_eq!(listed.len(), PARTITIONS as usize);
-    assert_eq!(distinct.len(), PARTITIONS as usize);
-    for index in (0..PARTITIONS).step_by(997) {
+    assert_eq!(listed.len(), partitions as usize);
+    assert_eq!(distinct.len(), partitions as usize);
+    for index in (0..partitions).step_by(997) {
         let key = index.wrapping_mul(2_654_435_761).to_be_bytes();
         let look = |rows: &Rows<'_>| -> Result<_, Stop<()>> { Ok(rows.get(b"index")?) };
         let found = keyspace.read(&key, look).await.unwrap().value.unwrap();

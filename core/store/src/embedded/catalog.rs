@@ -61,15 +61,17 @@ impl Catalog {
         })
     }
 
-    /// Notes that everything before `checkpoint` is in the index, and how much of
-    /// each segment is dead.
+    /// Notes that everything before `checkpoint` is in the index, that no mark there says a
+    /// later moment than this, and how much of each segment is dead.
     pub(super) fn checkpoint(
         &self,
         checkpoint: u64,
+        newest_us: u64,
         segments: &Segments,
     ) -> Result<(), StoreError> {
         self.update(|manifest| {
             manifest.checkpoint = manifest.checkpoint.max(checkpoint);
+            manifest.newest_us = manifest.newest_us.max(newest_us);
             manifest.segments = list(segments);
         })
     }

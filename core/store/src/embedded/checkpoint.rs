@@ -56,8 +56,14 @@ pub(super) fn freeze(tables: &Tables, position: u64) -> Frozen {
     Frozen { slots, position }
 }
 
-/// Writes it to the index. All of it must be durable in the log, and lie before `until`.
-pub(super) fn write(tables: &Tables, frozen: &Frozen, until: u64) -> Result<(), StoreError> {
+/// Writes it to the index. All of it must be durable in the log, and lie before `until`;
+/// no mark before its position says a later moment than `newest_us`.
+pub(super) fn write(
+    tables: &Tables,
+    frozen: &Frozen,
+    until: u64,
+    newest_us: u64,
+) -> Result<(), StoreError> {
     let started = clock::now();
     let mut rows = 0;
     tables.catalog.index_goes_to(until)?;
@@ -71,7 +77,7 @@ pub(super) fn write(tables: &Tables, frozen: &Frozen, until: u64) -> Result<(), 
     }
     tables
         .catalog
-        .checkpoint(frozen.position, &tables.stored.segments)?;
+        .checkpoint(frozen.position, newest_us, &tables.stored.segments)?;
     let figures = &tables.figures;
     figures.checkpoints.add(1);
     figures.checkpoint_rows.add(rows);
@@ -142,7 +148,10 @@ pub(super) fn run(core: &Arc<Core>) {
             // The log has ended. What is frozen is replayed at the next start.
             return;
         }
-        while let Err(error) = room(core).and_then(|()| write(&core.tables, &frozen, newest)) {
+        let newest_us = core.log.newest_us();
+        while let Err(error) =
+            room(core).and_then(|()| write(&core.tables, &frozen, newest, newest_us))
+        {
             core.tables.figures.checkpoints_failed.add(1);
             tracing::warn!(%error, "a checkpoint failed and will be tried again");
             core.checkpoint_wanted
@@ -182,7 +191,7 @@ fn rewrite_one(core: &Core) {
     let done = if core.tables.catalog.manifest().rewriting.is_some() {
         // The last attempt did not get to its end.
         rewrite::resume(&*log.disk, &log.folder, &core.tables)
-    } else if let Some(group) = rewrite::choose(&core.tables) {
+    } else if let Some(group) = rewrite::choose(&core.tables, core.rewritable_until()) {
         rewrite::rewrite(&*log.disk, &log.folder, &core.tables, &group)
     } else {
         Ok(())

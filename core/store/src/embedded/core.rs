@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -58,6 +58,8 @@ pub(super) struct Core {
     pub(super) merge_wanted: Signal,
     /// Held while segments are rewritten, or must stay as they are.
     pub(super) rewriting: Mutex<()>,
+    /// The position that the archive goes up to: what lies behind it is not rewritten. 0: none.
+    pub(super) archived: AtomicU64,
     /// Where followers of events have got to in segments that were rewritten.
     pub(super) followed: Mutex<BTreeMap<KeyspaceId, Followed>>,
 }
@@ -346,6 +348,17 @@ impl Core {
         Err(StoreError::Unavailable(
             "memory is full of rows that the index has not taken yet".into(),
         ))
+    }
+
+    /// What lies behind this position must not be rewritten: the archive does not have it
+    /// yet, and is not so far behind that the disk would suffer for it.
+    pub(super) fn rewritable_until(&self) -> u64 {
+        let archived = self.archived.load(Ordering::Relaxed);
+        let behind = self.log.durability.position().saturating_sub(archived);
+        if archived == 0 || behind > self.tables.options.archive_behind_bytes_max {
+            return u64::MAX;
+        }
+        archived
     }
 
     /// Asks for a checkpoint, if none was asked for since the last one began.

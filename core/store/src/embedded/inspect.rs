@@ -10,7 +10,7 @@ use crate::error::StoreError;
 use crate::port::Position;
 
 use super::backup::read_store;
-use super::open::LOCK_FILE;
+use super::lock::LOCK_FILE;
 use super::options::TornTail;
 use super::reader::{Reader, Step, remains};
 use super::record::{Kind, Record, RowKind, partition_crc, row_crc};
@@ -31,6 +31,8 @@ pub enum Inspected {
         position: Position,
         /// Where in the log the frame begins.
         frame_start: Position,
+        /// When it was written, in microseconds since 1970, if the store had a clock.
+        moment_us: Option<u64>,
         /// The log goes on in the next segment.
         seals: bool,
     },
@@ -159,6 +161,7 @@ impl Inspect {
                             offset,
                             position: Position(header.position),
                             frame_start: Position(header.version),
+                            moment_us: header.moment_us(),
                             seals: header.kind == Kind::Seal,
                         },
                     };

@@ -13,8 +13,9 @@ use crate::error::StoreError;
 use super::disk::Disk;
 use super::durable::Durability;
 use super::figures::Figures;
+use super::moment::Moments;
 use super::options::EmbeddedOptions;
-use super::record::{Draft, Kind, encode_end};
+use super::record::{Draft, HEADER_BYTES, Kind, encode_end};
 use super::segment::{HEADER_PAGE_BYTES, Segment, TAIL_BYTES};
 use super::segments::Segments;
 
@@ -67,6 +68,7 @@ struct Sequencer {
     writer: WriterState,
     closing: bool,
     closing_mark_written: bool,
+    moments: Moments,
 }
 
 /// What the writer is doing.
@@ -107,6 +109,7 @@ pub(super) struct Head {
     pub(super) offset: u32,
     pub(super) spare: Option<Arc<Segment>>,
     pub(super) last_commit: u64,
+    pub(super) moments: Moments,
 }
 
 impl Log {
@@ -144,6 +147,7 @@ impl Log {
                 writer: WriterState::Busy,
                 closing: false,
                 closing_mark_written: false,
+                moments: head.moments,
             }),
             work: Condvar::new(),
             room: Condvar::new(),
@@ -192,6 +196,22 @@ impl Log {
             position,
             bytes,
         })
+    }
+
+    /// Has everything before it written now, and behind it a mark, even if there is nothing
+    /// to write: says how things stand at this moment. The mark's end.
+    ///
+    /// # Errors
+    /// It was not taken, as a commit would not be.
+    pub(super) fn mark(&self) -> Result<u64, StoreError> {
+        let mut sequencer = self.sequencer.lock();
+        self.make_room(&mut sequencer, HEADER_BYTES as u32)?;
+        sequencer.end_frame(Kind::Mark);
+        sequencer.writer = WriterState::Busy;
+        let end = sequencer.head.base + u64::from(sequencer.frame_start);
+        drop(sequencer);
+        self.work.notify_one();
+        Ok(end)
     }
 
     /// Waits until so many bytes fit at the head, in this segment or the next.
@@ -380,6 +400,11 @@ impl Log {
         self.sequencer.lock().last_commit
     }
 
+    /// The newest moment that a mark said.
+    pub(super) fn newest_us(&self) -> u64 {
+        self.sequencer.lock().moments.newest_us()
+    }
+
     /// For whoever makes segments: waits until one is wanted; its number and base. None: closing.
     pub(super) fn spare_wanted(&self) -> Option<(u32, u64)> {
         let mut sequencer = self.sequencer.lock();
@@ -432,9 +457,14 @@ impl Sequencer {
     /// every record left room.
     fn end_frame(&mut self, kind: Kind) {
         let start = self.frame_start;
-        self.offset += 32;
+        self.offset += HEADER_BYTES as u32;
         let end = self.head.base + u64::from(self.offset);
-        let last = encode_end(kind, end, self.head.base + u64::from(start));
+        let last = encode_end(
+            kind,
+            end,
+            self.head.base + u64::from(start),
+            self.moments.next(),
+        );
         self.frame.push(Bytes::copy_from_slice(&last));
         // The next one will be about as long.
         let next = Vec::with_capacity(self.frame.len());

@@ -7,23 +7,29 @@ use std::path::Path;
 
 use crate::error::StoreError;
 
-use super::disk::{Disk, read_up_to, write_all_at};
+use super::disk::Disk;
+use super::text_file;
 
 /// The file's name.
 pub(super) const MANIFEST: &str = "MANIFEST";
-const MANIFEST_NEW: &str = "MANIFEST.new";
-const MANIFEST_BYTES_MAX: u64 = 64 << 20;
-const FIRST_LINE: &str = "lombard-store 1";
+/// The first line, up to the number of the format.
+const FORMAT_OF: &str = "lombard-store ";
+/// What is written. Format 1 had no line `moment`, and is read as well.
+const FORMAT: u32 = 2;
 
 /// What the folder holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Manifest {
+    /// The format that it was read in; written is always the newest. 0: made here.
+    pub(super) format: u32,
     /// Stands in every segment's header too.
     pub(super) store: u64,
     /// Everything before this position is in the index.
     pub(super) checkpoint: u64,
     /// Nothing behind this position is in the index.
     pub(super) checkpoint_until: u64,
+    /// No mark before the checkpoint says a later moment. 0: none says one.
+    pub(super) newest_us: u64,
     /// Keyspaces by number.
     pub(super) keyspaces: Vec<(u16, String)>,
     /// The segments that were there when it was written.
@@ -51,21 +57,31 @@ impl Manifest {
     /// Reads it; none if there is none.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] says which line.
+    /// [`StoreError::Damaged`] says which line; [`StoreError::Misconfigured`]: a later
+    /// version of this program made it.
     pub(super) fn read(disk: &dyn Disk, folder: &Path) -> Result<Option<Self>, StoreError> {
-        let path = folder.join(MANIFEST);
-        let damaged = |why: String| StoreError::Damaged(format!("{}: {why}", path.display()));
-        let file = match disk.open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(damaged(error.to_string())),
+        let Some(body) = text_file::read(disk, folder, MANIFEST)? else {
+            return Ok(None);
         };
-        let size = file.size().map_err(|error| damaged(error.to_string()))?;
-        let mut bytes = vec![0; size.min(MANIFEST_BYTES_MAX) as usize];
-        let read = read_up_to(&*file, &mut bytes, 0).map_err(|error| damaged(error.to_string()))?;
-        bytes.truncate(read);
-        let text = String::from_utf8(bytes).map_err(|_| damaged("it is no text".into()))?;
-        Self::parse(&text).map(Some).map_err(damaged)
+        let path = folder.join(MANIFEST);
+        if let Some(format) = format_of(&body).filter(|format| *format > FORMAT) {
+            return Err(StoreError::Misconfigured(format!(
+                "{}: it has format {format}, made by a later version of this program, which reads formats up to {FORMAT}: use the later version, or restore a backup from before",
+                path.display()
+            )));
+        }
+        let damaged = |why: String| StoreError::Damaged(format!("{}: {why}", path.display()));
+        Self::parse(&body).map(Some).map_err(damaged)
+    }
+
+    /// Whether this segment was there when it was written.
+    pub(super) fn lists(&self, number: u32) -> bool {
+        self.segments.iter().any(|listed| listed.number == number)
+    }
+
+    /// Whether a version before this one wrote it, which knew nothing of moments.
+    pub(super) fn is_of_older_format(&self) -> bool {
+        (1..FORMAT).contains(&self.format)
     }
 
     /// Replaces it, durably.
@@ -73,18 +89,13 @@ impl Manifest {
     /// # Errors
     /// The disk's; the old one is still there.
     pub(super) fn write(&self, disk: &dyn Disk, folder: &Path) -> io::Result<()> {
-        let new = folder.join(MANIFEST_NEW);
-        let file = disk.create(&new)?;
-        write_all_at(&*file, self.print().as_bytes(), 0)?;
-        file.sync_data()?;
-        disk.rename(&new, &folder.join(MANIFEST))?;
-        disk.sync_folder(folder)
+        text_file::write(disk, folder, MANIFEST, self.print())
     }
 
     fn print(&self) -> String {
         let mut text = format!(
-            "{FIRST_LINE}\nstore {:016x}\ncheckpoint {} {}\n",
-            self.store, self.checkpoint, self.checkpoint_until
+            "{FORMAT_OF}{FORMAT}\nstore {:016x}\ncheckpoint {} {}\nmoment {}\n",
+            self.store, self.checkpoint, self.checkpoint_until, self.newest_us
         );
         // Writing to a string cannot fail.
         for (id, name) in &self.keyspaces {
@@ -100,29 +111,21 @@ impl Manifest {
             }
             text.push('\n');
         }
-        let crc = crc32c::crc32c(text.as_bytes());
-        let _ = writeln!(text, "crc32c {crc:08x}");
         text
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let (body, last) = text
-            .strip_suffix('\n')
-            .and_then(|text| text.rfind('\n'))
-            .and_then(|at| Some((text.get(..=at)?, text.get(at + 1..)?)))
-            .ok_or("it is cut short")?;
-        let crc = last.trim_end().strip_prefix("crc32c ");
-        if crc != Some(&format!("{:08x}", crc32c::crc32c(body.as_bytes()))) {
-            return Err("its checksum is wrong".into());
-        }
-        let mut lines = body.lines();
-        let first = lines.next().unwrap_or_default();
-        if first != FIRST_LINE {
+    fn parse(body: &str) -> Result<Self, String> {
+        let Some(format) = format_of(body).filter(|format| (1..=FORMAT).contains(format)) else {
+            let first = body.lines().next().unwrap_or_default();
             return Err(format!(
-                "it begins with {first:?}; this program reads {FIRST_LINE:?}"
+                "it begins with {first:?}; this program reads \"{FORMAT_OF}1\" to \"{FORMAT_OF}{FORMAT}\""
             ));
-        }
-        let mut manifest = Self::default();
+        };
+        let lines = body.lines().skip(1);
+        let mut manifest = Self {
+            format,
+            ..Self::default()
+        };
         for line in lines {
             manifest
                 .parse_line(line)
@@ -140,6 +143,7 @@ impl Manifest {
                 self.checkpoint = words.next()?.parse().ok()?;
                 self.checkpoint_until = words.next()?.parse().ok()?;
             }
+            "moment" => self.newest_us = words.next()?.parse().ok()?,
             "keyspace" => self
                 .keyspaces
                 .push((words.next()?.parse().ok()?, words.next()?.into())),
@@ -161,6 +165,12 @@ impl Manifest {
     }
 }
 
+/// The number in the first line.
+fn format_of(body: &str) -> Option<u32> {
+    let first = body.lines().next()?;
+    first.strip_prefix(FORMAT_OF)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,9 +178,11 @@ mod tests {
     #[test]
     fn a_manifest_reads_back_and_every_changed_byte_is_noticed() {
         let manifest = Manifest {
+            format: FORMAT,
             store: 7,
             checkpoint: 99,
             checkpoint_until: 120,
+            newest_us: 1_795_000_000_000_000,
             keyspaces: vec![(1, "ledger".into()), (2, "account".into())],
             segments: vec![
                 ListedSegment { number: 1, dead: 5 },
@@ -181,13 +193,27 @@ mod tests {
                 new: 0x8000_0000,
             }),
         };
-        let text = manifest.print();
-        assert_eq!(Manifest::parse(&text), Ok(manifest));
+        let read = |text: &str| text_file::unsealed(text).and_then(Manifest::parse);
+        let text = text_file::sealed(manifest.print());
+        assert_eq!(read(&text), Ok(manifest));
         for at in 0..text.len() - 1 {
             let mut bytes = text.clone().into_bytes();
             bytes[at] ^= 1;
             let changed = String::from_utf8(bytes).unwrap();
-            assert!(Manifest::parse(&changed).is_err(), "byte {at}");
+            assert!(read(&changed).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_format_before_is_read_and_any_other_is_refused() {
+        let text = "lombard-store 1\nstore 7\ncheckpoint 9 9\nsegment 1 0\n";
+        let manifest = Manifest::parse(text).unwrap();
+        assert!(manifest.is_of_older_format());
+        assert_eq!((manifest.checkpoint, manifest.newest_us), (9, 0));
+        let again = Manifest::parse(&manifest.print()).unwrap();
+        assert!(!again.is_of_older_format());
+        for first in ["lombard-store 0", "lombard-store", "lombard-archive 1", ""] {
+            assert!(Manifest::parse(&text.replace("lombard-store 1", first)).is_err());
         }
     }
 }

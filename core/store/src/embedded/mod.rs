@@ -14,6 +14,7 @@
 //! is written full of zeros before it comes into use, what was sequenced has
 //! its room already, and a full disk is noticed before anything is sequenced.
 
+mod archive;
 mod backup;
 mod blocks;
 mod catalog;
@@ -29,9 +30,11 @@ mod index_key;
 mod inspect;
 mod key;
 mod known;
+mod lock;
 mod log;
 mod manifest;
 mod memtable;
+mod moment;
 mod open;
 mod options;
 mod ranges;
@@ -39,19 +42,29 @@ mod reader;
 mod readonly;
 mod record;
 mod recover;
+mod restore;
 mod rewrite;
 mod segment;
 mod segments;
 mod sorted;
 mod table;
 mod tail;
+mod text_file;
 mod tiers;
+mod verify;
 mod view;
 mod writer;
 
-pub use backup::{BackupReport, restore, verify_backup};
+pub use archive::{
+    Archive, ArchiveError, ArchivePass, ArchiveProgress, ArchiveRange, Follower, NewBase, Point,
+    Pruned, Restored, Until,
+};
+pub use backup::BackupReport;
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use inspect::{Inspect, Inspected, InspectedCommit, InspectedRow, inspect};
+pub use moment::WallClock;
 pub use open::Embedded;
 pub use options::{EmbeddedOptions, OpenReport, TornTail};
 pub use record::RowKind;
+pub use restore::restore;
+pub use verify::verify_backup;

@@ -1,11 +1,10 @@
 //! The engine as its host holds it.
 
 use std::fmt;
-use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -28,9 +27,11 @@ use super::core::{Core, Signal, Tables};
 use super::disk::{Disk, RealDisk};
 use super::figures::Figures;
 use super::index::Index;
+use super::lock::{LOCK_FILE, lock};
 use super::log::Log;
 use super::manifest::Manifest;
 use super::memtable::Memtable;
+use super::moment::WallClock;
 use super::options::{EmbeddedOptions, OpenReport};
 use super::recover;
 use super::rewrite;
@@ -42,9 +43,11 @@ use super::writer;
 /// The folder of the log's segments, within the store's folder.
 pub(super) const LOG_FOLDER: &str = "log";
 const INDEX_FOLDER: &str = "index";
-pub(super) const LOCK_FILE: &str = "LOCK";
 /// The first segment is small: a new store is ready at once.
 const FIRST_SEGMENT_BYTES: u32 = 4 << 20;
+
+/// A clock that is further behind the log's newest moment is worth a warning.
+const CLOCK_BEHIND_US: u64 = 1_000_000;
 
 /// An engine that keeps everything in one folder of this machine.
 pub struct Embedded {
@@ -73,6 +76,19 @@ impl Embedded {
         Self::open_on(Arc::new(RealDisk), folder, options)
     }
 
+    /// As [`Embedded::open`], and the log says of each flush when it was: what is archived
+    /// of it can be restored to a moment.
+    ///
+    /// # Errors
+    /// As [`Embedded::open`].
+    pub fn open_with_clock(
+        folder: &Path,
+        options: EmbeddedOptions,
+        clock: WallClock,
+    ) -> Result<(Self, OpenReport), StoreError> {
+        Self::open_with(Arc::new(RealDisk), folder, options, Some(clock))
+    }
+
     /// As [`Embedded::open`], with log and manifest on this disk. (The index is on the
     /// machine's own: it can be made anew.)
     ///
@@ -83,19 +99,48 @@ impl Embedded {
         folder: &Path,
         options: EmbeddedOptions,
     ) -> Result<(Self, OpenReport), StoreError> {
+        Self::open_with(disk, folder, options, None)
+    }
+
+    /// As [`Embedded::open_on`] and, if there is a clock, [`Embedded::open_with_clock`].
+    ///
+    /// # Errors
+    /// As [`Embedded::open`].
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        options: EmbeddedOptions,
+        clock: Option<WallClock>,
+    ) -> Result<(Self, OpenReport), StoreError> {
         let started = clock::now();
         options.check()?;
         let log_folder = folder.join(LOG_FOLDER);
         fs::create_dir_all(&log_folder).map_err(|error| {
             StoreError::Unavailable(format!("cannot make {}: {error}", log_folder.display()))
         })?;
-        let lock = lock(folder)?;
+        let lock = lock(folder, LOCK_FILE, "stop it first, or use its address")?;
+        // A process that was killed may have left names that are not durable yet, and what
+        // they stand for is relied on and removed from here on.
+        disk.sync_folder(&log_folder)
+            .and_then(|()| disk.sync_folder(folder))
+            .map_err(cannot_write(folder))?;
 
         let segments = Arc::new(Segments::default());
         let mut manifest = match Manifest::read(&*disk, folder)? {
             Some(manifest) => {
                 for segment in recover::find_segments(&*disk, &log_folder, &manifest)? {
+                    if !manifest.lists(segment.number) {
+                        // It was being made, perhaps: whole before a manifest lists it.
+                        recover::keep(&segment)?;
+                    }
                     segments.insert(segment);
+                }
+                if manifest.is_of_older_format() {
+                    // At once, so that a program that would say no moments refuses it from now on.
+                    manifest
+                        .write(&*disk, folder)
+                        .map_err(cannot_write(folder))?;
+                    tracing::info!(folder = %folder.display(), "the store has the newest format now: versions of this program from before do not open it any more");
                 }
                 manifest
             }
@@ -107,9 +152,9 @@ impl Embedded {
             // First this, so that a crash while it is made anew does not leave half of it in use.
             manifest.checkpoint = 0;
             manifest.checkpoint_until = 0;
-            manifest.write(&*disk, folder).map_err(|error| {
-                StoreError::Unavailable(format!("cannot write in {}: {error}", folder.display()))
-            })?;
+            manifest
+                .write(&*disk, folder)
+                .map_err(cannot_write(folder))?;
         }
         let index = Index::open(&index_folder, &options)?;
         for (id, _) in &manifest.keyspaces {
@@ -130,7 +175,14 @@ impl Embedded {
             options: options.clone(),
         };
         rewrite::resume(&*disk, &log_folder, &tables)?;
-        let replayed = recover::replay(&*disk, &tables)?;
+        let replayed = recover::replay(&*disk, &tables, clock)?;
+        let ahead_us = replayed.head.moments.ahead_us();
+        if ahead_us > CLOCK_BEHIND_US {
+            tracing::warn!(
+                ahead_s = ahead_us / 1_000_000,
+                "the clock is behind the newest moment of the log: until it is there again, moments to restore to rise by a microsecond with each flush"
+            );
+        }
         let report = OpenReport {
             segments: segments.in_order().len(),
             replayed_records: replayed.records,
@@ -155,6 +207,7 @@ impl Embedded {
             memory_freed: Signal::default(),
             merge_wanted: Signal::default(),
             rewriting: Mutex::new(()),
+            archived: AtomicU64::new(0),
             followed: Mutex::default(),
         });
         let engine = Self {
@@ -218,38 +271,8 @@ impl Drop for Embedded {
     }
 }
 
-/// Locks the folder against other processes, and says in the lock who has it.
-fn lock(folder: &Path) -> Result<File, StoreError> {
-    let path = folder.join(LOCK_FILE);
-    let cannot = |error: std::io::Error| {
-        StoreError::Unavailable(format!("cannot lock {}: {error}", path.display()))
-    };
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(cannot)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let holder = fs::read_to_string(&path).unwrap_or_default();
-            return Err(StoreError::Unavailable(format!(
-                "{} is in use by another process{}: stop it first, or use its address",
-                folder.display(),
-                if holder.trim().is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({})", holder.trim())
-                },
-            )));
-        }
-        Err(TryLockError::Error(error)) => return Err(cannot(error)),
-    }
-    file.set_len(0).map_err(cannot)?;
-    writeln!(file, "process {}", std::process::id()).map_err(cannot)?;
-    Ok(file)
+fn cannot_write(folder: &Path) -> impl Fn(std::io::Error) -> StoreError + Copy + '_ {
+    move |error| StoreError::Unavailable(format!("cannot write in {}: {error}", folder.display()))
 }
 
 /// Makes the first segment and the first manifest, in this order: a manifest never lists what is not there.
@@ -260,9 +283,7 @@ fn begin(
     options: &EmbeddedOptions,
     segments: &Segments,
 ) -> Result<Manifest, StoreError> {
-    let cannot = |error: std::io::Error| {
-        StoreError::Unavailable(format!("cannot write in {}: {error}", folder.display()))
-    };
+    let cannot = cannot_write(folder);
     for name in disk.list(log_folder).map_err(cannot)? {
         // Only the first segment, and nothing in it, can be there without a manifest.
         let is_first = name == super::segment::file_name(1);
@@ -305,7 +326,7 @@ fn is_empty(disk: &dyn Disk, log_folder: &Path) -> Result<bool, StoreError> {
     clippy::disallowed_methods,
     reason = "tells this store's files from those of any other; no run depends on it"
 )]
-fn store_number() -> u64 {
+pub(super) fn store_number() -> u64 {
     rand::rng().next_u64()
 }
 

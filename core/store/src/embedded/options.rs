@@ -35,6 +35,9 @@ pub struct EmbeddedOptions {
     pub rows_kept_bytes_max: usize,
     /// A segment with fewer live bytes, in percent of its size, is rewritten. Zero: never.
     pub rewrite_live_percent: u8,
+    /// Segments that the archive does not have yet are not rewritten, unless it is further
+    /// behind than this. Then it needs a new base, and cannot restore to the moments between.
+    pub archive_behind_bytes_max: u64,
     /// Writes are refused when the disk has less than this left, so that the index can still be written.
     pub disk_reserve_bytes: u64,
     /// How long a write waits for room in the log or in memory before it is refused as unavailable.
@@ -58,6 +61,7 @@ impl Default for EmbeddedOptions {
             partitions_idle_max: 100_000,
             rows_kept_bytes_max: 64 << 20,
             rewrite_live_percent: 50,
+            archive_behind_bytes_max: 8 << 30,
             disk_reserve_bytes: 256 << 20,
             wait_for_room_ms: 2_000,
             stalled_ms_max: 5_000,

@@ -7,7 +7,7 @@
 //! | 4 | 4 | length of the whole record |
 //! | 8 | 8 | position: where the record ends in the log as a whole |
 //! | 16 | 8 | commit: the partition's version. mark and seal: where their frame begins |
-//! | 24 | 4 | number of rows |
+//! | 24 | 4 | number of rows. mark and seal: from here on 7 bytes, their moment |
 //! | 28 | 2 | keyspace |
 //! | 30 | 1 | length of the partition's key |
 //! | 31 | 1 | kind in the low four bits; 0x10: has events |
@@ -198,12 +198,20 @@ impl Draft {
     }
 }
 
-/// A mark or a seal that ends at `position`, of the frame that begins at `frame_start`.
-pub(super) fn encode_end(kind: Kind, position: u64, frame_start: u64) -> [u8; HEADER_BYTES] {
+/// A mark or a seal that ends at `position`, of the frame that begins at `frame_start`,
+/// written at this moment: microseconds since 1970, up to the year 4253, or 0 where
+/// nobody knows.
+pub(super) fn encode_end(
+    kind: Kind,
+    position: u64,
+    frame_start: u64,
+    moment_us: u64,
+) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     bytes[4..8].copy_from_slice(&32u32.to_le_bytes());
     bytes[8..16].copy_from_slice(&position.to_le_bytes());
     bytes[16..24].copy_from_slice(&frame_start.to_le_bytes());
+    bytes[24..31].copy_from_slice(&moment_us.to_le_bytes()[..7]);
     bytes[31] = if kind == Kind::Seal { 2 } else { 1 };
     let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[16..]), &bytes[4..16]);
     bytes[0..4].copy_from_slice(&crc.to_le_bytes());
@@ -242,6 +250,14 @@ impl Header {
             },
             has_events: kind & HAS_EVENTS != 0,
         })
+    }
+
+    /// When a mark or a seal was written: see [`encode_end`]. None: a commit, or nobody knew.
+    pub(super) fn moment_us(&self) -> Option<u64> {
+        let moment_us = u64::from(self.rows)
+            | u64::from(self.keyspace) << 32
+            | u64::from(self.partition_bytes) << 48;
+        (self.kind != Kind::Commit && moment_us > 0).then_some(moment_us)
     }
 }
 
@@ -378,4 +394,22 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_says_its_moment_and_one_without_a_clock_says_none() {
+        for moment_us in [0, 1, 1_795_327_200_000_000, (1 << 56) - 1] {
+            for kind in [Kind::Mark, Kind::Seal] {
+                let bytes = encode_end(kind, 4_128, 4_096, moment_us);
+                assert!(verify(&bytes));
+                let header = Header::decode(&bytes).unwrap();
+                assert_eq!((header.kind, header.version), (kind, 4_096));
+                assert_eq!(header.moment_us().unwrap_or(0), moment_us);
+            }
+        }
+    }
 }

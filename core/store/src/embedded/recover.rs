@@ -14,6 +14,7 @@ use super::disk::{Disk, write_all_at};
 use super::known::Known;
 use super::log::Head;
 use super::manifest::Manifest;
+use super::moment::{Moments, WallClock};
 use super::options::TornTail;
 use super::reader::{Reader, Step, remains};
 use super::record::{Kind, Record, RowIn, RowKind};
@@ -126,7 +127,11 @@ pub(super) struct Replayed {
 ///
 /// # Errors
 /// [`StoreError::Damaged`] names segment and offset.
-pub(super) fn replay(disk: &dyn Disk, tables: &Tables) -> Result<Replayed, StoreError> {
+pub(super) fn replay(
+    disk: &dyn Disk,
+    tables: &Tables,
+    clock: Option<WallClock>,
+) -> Result<Replayed, StoreError> {
     let segments = tables.stored.segments.in_order();
     let manifest = tables.catalog.manifest();
     let checkpoint = manifest.checkpoint;
@@ -140,12 +145,19 @@ pub(super) fn replay(disk: &dyn Disk, tables: &Tables) -> Result<Replayed, Store
         index_until: manifest.checkpoint_until,
         records: 0,
         last_commit: checkpoint,
+        newest_us: manifest.newest_us,
     };
     for (at, segment) in segments.iter().enumerate() {
         if segment.end() <= checkpoint {
             continue;
         }
-        let start = checkpoint.saturating_sub(segment.base) as u32;
+        // In a rewritten one (there is one here if a keyspace alone was restored) positions do
+        // not tell where a record stands; what the index has of it is left out below.
+        let start = if segment.is_rewritten() {
+            0
+        } else {
+            checkpoint.saturating_sub(segment.base) as u32
+        };
         let later = segments.get(at + 1..).unwrap_or_default();
         match replay.segment(segment, start)? {
             End::Sealed if later.is_empty() => {
@@ -154,16 +166,10 @@ pub(super) fn replay(disk: &dyn Disk, tables: &Tables) -> Result<Replayed, Store
                     file_name(segment.number + 1)
                 )));
             }
-            End::Sealed => {}
+            End::Sealed => keep(segment)?,
             End::At(offset, why) => {
                 let torn = cut(segment, offset, why, later)?;
-                // A tail that was read may not have reached the disk before the crash.
-                segment.file.sync_data().map_err(|error| {
-                    StoreError::Unavailable(format!(
-                        "cannot write segment {}: {error}",
-                        segment.name()
-                    ))
-                })?;
+                keep(segment)?;
                 let spare = keep_spare(disk, tables, later)?;
                 return Ok(Replayed {
                     head: Head {
@@ -171,6 +177,7 @@ pub(super) fn replay(disk: &dyn Disk, tables: &Tables) -> Result<Replayed, Store
                         offset,
                         spare,
                         last_commit: replay.last_commit,
+                        moments: Moments::new(clock, replay.newest_us),
                     },
                     records: replay.records,
                     torn,
@@ -203,8 +210,14 @@ fn keep_spare(
                 .retain(|listed| !gone.contains(&listed.number));
         })?;
     }
-    for segment in later.iter().skip(usize::from(spare.is_some())) {
+    // The last one first, one by one: whatever a crash leaves of it, none is missing between
+    // two that are there.
+    for segment in later.iter().skip(usize::from(spare.is_some())).rev() {
         remove(disk, &segment.path)?;
+        let folder = segment.path.parent().unwrap_or(Path::new("."));
+        disk.sync_folder(folder).map_err(|error| {
+            StoreError::Unavailable(format!("cannot write {}: {error}", folder.display()))
+        })?;
     }
     Ok(spare)
 }
@@ -223,6 +236,8 @@ struct Replay<'a> {
     index_until: u64,
     records: u64,
     last_commit: u64,
+    /// The newest moment that a mark says, as far as was read.
+    newest_us: u64,
 }
 
 impl Replay<'_> {
@@ -232,11 +247,15 @@ impl Replay<'_> {
         loop {
             let offset = reader.offset();
             match reader.next()? {
-                Step::Record(record) => match record.header.kind {
-                    Kind::Commit => self.record(segment, &record)?,
-                    Kind::Mark => {}
-                    Kind::Seal => return Ok(End::Sealed),
-                },
+                Step::Record(record) => {
+                    let moment_us = record.header.moment_us();
+                    self.newest_us = self.newest_us.max(moment_us.unwrap_or(0));
+                    match record.header.kind {
+                        Kind::Commit => self.record(segment, &record)?,
+                        Kind::Mark => {}
+                        Kind::Seal => return Ok(End::Sealed),
+                    }
+                }
                 Step::End if segment.is_rewritten() => {
                     if offset == until {
                         return Ok(End::Sealed);
@@ -320,13 +339,23 @@ impl Replay<'_> {
         drop(state);
         self.records += 1;
         if tables.memtable.active_bytes() > tables.options.checkpoint_bytes {
-            // All of it was in the log before this process began.
+            // All of it was in the log before this process began. The index must not know more
+            // than will be found there after a crash.
+            keep(segment)?;
             let frozen = checkpoint::freeze(tables, record.header.position);
-            checkpoint::write(tables, &frozen, record.header.position)?;
+            checkpoint::write(tables, &frozen, record.header.position, self.newest_us)?;
             checkpoint::thaw(tables, frozen);
         }
         Ok(())
     }
+}
+
+/// Makes durable what was read of a segment: what a process that was killed had written last
+/// is found, and may not have reached the disk.
+pub(super) fn keep(segment: &Segment) -> Result<(), StoreError> {
+    segment.file.sync_data().map_err(|error| {
+        StoreError::Unavailable(format!("cannot write segment {}: {error}", segment.name()))
+    })
 }
 
 fn noted(row: &RowIn) -> Noted<'_> {

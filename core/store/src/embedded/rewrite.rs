@@ -42,17 +42,18 @@ const GROUP_MAX: usize = 8;
 /// The copy is written in pieces of this size.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// Neighbouring segments that are worth rewriting, the first ones; none if there are none.
-pub(super) fn choose(tables: &Tables) -> Option<Vec<Arc<Segment>>> {
+/// Neighbouring segments that are worth rewriting, the first ones that lie before `until`;
+/// none if there are none.
+pub(super) fn choose(tables: &Tables, until: u64) -> Option<Vec<Arc<Segment>>> {
     let percent = u64::from(tables.options.rewrite_live_percent);
-    let checkpoint = tables.catalog.manifest().checkpoint;
+    let until = tables.catalog.manifest().checkpoint.min(until);
     let room = u64::from(tables.options.segment_bytes / 4) * 3;
     let segments = tables.stored.segments.in_order();
     let mut group: Vec<Arc<Segment>> = Vec::new();
     let mut live_bytes = 0;
     let mut worth_it = false;
     for segment in segments {
-        if segment.end() > checkpoint {
+        if segment.end() > until {
             break;
         }
         let live = segment

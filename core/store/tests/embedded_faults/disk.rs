@@ -98,6 +98,35 @@ impl FaultDisk {
         change(&mut self.state.lock().faults);
     }
 
+    /// What is found when the process was killed and the machine goes on: all that was
+    /// written, synced or not.
+    pub fn after_kill(&self, crash_at: Option<u64>) -> Self {
+        let state = self.state.lock();
+        // A file keeps being one under both of its names.
+        let mut copies = HashMap::new();
+        let mut copy = |(path, content): (&PathBuf, &Arc<Mutex<Content>>)| {
+            let copy = copies
+                .entry(Arc::as_ptr(content))
+                .or_insert_with(|| Arc::new(Mutex::new(content.lock().clone())));
+            (path.clone(), copy.clone())
+        };
+        let names = state.names.iter().map(&mut copy).collect();
+        let durable_names = state.durable_names.iter().map(&mut copy).collect();
+        let disk = Self::new(crash_at);
+        {
+            let mut after = disk.state.lock();
+            after.names = names;
+            after.durable_names = durable_names;
+        }
+        disk
+    }
+
+    /// Crashes at the n-th step from now.
+    pub fn crash_in(&self, steps: u64) {
+        let mut state = self.state.lock();
+        state.crash_at = Some(state.steps + steps);
+    }
+
     /// What is found after a crash: what was synced, and by chance some of what was not.
     pub fn after_crash(&self, seed: u64, crash_at: Option<u64>) -> Self {
         let mut chance = SmallRng::seed_from_u64(seed);

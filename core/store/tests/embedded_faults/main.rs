@@ -10,9 +10,12 @@
     reason = "the engine's own threads and disk are real here, and so is the time they take"
 )]
 
+mod archive;
 mod damage;
 mod disk;
+mod flushes;
 mod work;
+mod world;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +24,7 @@ use std::time::{Duration, Instant};
 use disk::{FaultDisk, Full};
 use futures::executor::block_on;
 use lombard_store::embedded::{Embedded, EmbeddedOptions, OpenReport};
-use lombard_store::{Engine, KeyspaceId, StoreError};
+use lombard_store::{Change, Changes, Engine, KeyspaceId, PartitionId, StoreError, Version};
 use work::Model;
 
 /// So small that everything happens all the time.
@@ -75,6 +78,12 @@ fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
 fn seeds_from() -> u64 {
     let given = std::env::var("LOMBARD_SEED").ok();
     given.and_then(|seed| seed.parse().ok()).unwrap_or(0)
+}
+
+/// How many seeds a property is tried with: `PROPTEST_CASES`, or the usual number.
+fn cases(usual: u64) -> u64 {
+    let given = std::env::var("PROPTEST_CASES").ok();
+    given.and_then(|cases| cases.parse().ok()).unwrap_or(usual)
 }
 
 /// One life of a store: work on a disk that crashes, then again on what the crash
@@ -132,6 +141,50 @@ fn a_crash_at_any_step_loses_nothing_that_was_acknowledged() {
     // How many steps there are differs a little from run to run: threads.
     for at in 1..420 {
         lives(&[at], at);
+    }
+}
+
+#[test]
+fn what_a_killed_process_wrote_last_is_durable_before_anything_behind_it() {
+    for at in 1..60 {
+        let folder = folder();
+        let disk = FaultDisk::new(None);
+        let (engine, keyspace, _) = open(&disk, folder.path()).unwrap();
+        disk.crash_in(at);
+        // Nobody waits for any of it: each flush fills a segment and goes on in the next.
+        let many = |engine: &Embedded, from: u64, count: u64| {
+            let id = PartitionId {
+                keyspace,
+                key: "one".into(),
+            };
+            for version in from..from + count {
+                let mut changes = Changes::default();
+                let value = Change::Put(format!("{version:0500}").into());
+                changes.rows.insert("row".into(), value);
+                let position = block_on(engine.commit(&id, Version(version), changes));
+                if position.is_err() {
+                    break;
+                }
+            }
+            let _crashed = block_on(engine.durable(engine.position()));
+            block_on(engine.read(&id, &[])).unwrap().version.0
+        };
+        many(&engine, 0, 400);
+        drop(engine);
+        let disk = disk.after_kill(None);
+        // Once it has to write a checkpoint while it reads the log, once it has not.
+        let options = EmbeddedOptions {
+            checkpoint_bytes: if at % 2 == 0 { 12_000 } else { 64 << 20 },
+            ..cramped()
+        };
+        let (engine, _) =
+            Embedded::open_on(Arc::new(disk.clone()), folder.path(), options).unwrap();
+        let found = many(&engine, 0, 0);
+        assert_eq!(many(&engine, found, 1), found + 1);
+        let disk = disk.after_crash(at, None);
+        drop(engine);
+        let (engine, _, _) = open(&disk, folder.path()).unwrap();
+        assert_eq!(many(&engine, 0, 0), found + 1, "killed at step {at}");
     }
 }
 
