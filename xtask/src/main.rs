@@ -1,7 +1,8 @@
-//! The project's own chores: `cargo xtask test`, `tidy`, `docs`, `readme`.
+//! The project's own chores: `cargo xtask test`, `tidy`, `docs`, `readme`, `engines`.
 
 mod chore;
 mod docs;
+mod engines;
 mod libtest;
 mod readme;
 mod report;
@@ -26,6 +27,7 @@ Examples:
   cargo xtask tidy                the rules of the house that no compiler checks
   cargo xtask readme              the README's commands, as a stranger would run them
   cargo xtask docs --open         the documentation of every crate of ours, in a browser
+  cargo xtask engines start       a real Cassandra and a real PostgreSQL on this machine
 
 Everything is built in the profile `checks`, which is `release` without its slow linking,
 so that dependencies compile once.
@@ -46,6 +48,8 @@ enum Chore {
     Docs(docs::Options),
     /// Run the commands that README.md shows, and compare what they print
     Readme,
+    /// Install, start and stop real engines on this machine: Cassandra, PostgreSQL
+    Engines(engines::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(),
         Chore::Docs(options) => docs::run(&options),
         Chore::Readme => readme::run().map(|outcome| outcome.failures.is_empty()),
+        Chore::Engines(options) => engines::run(&options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

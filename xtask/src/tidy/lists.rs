@@ -26,6 +26,9 @@ pub struct Lists {
     /// Dev-dependencies that run against the layers.
     #[serde(default)]
     pub dev_dependency: Vec<DevDependency>,
+    /// Crates of ours that xtask imports.
+    #[serde(default)]
+    pub xtask_import: Vec<Place>,
     /// Files that may be long.
     #[serde(default)]
     pub long_file: Vec<Place>,
@@ -165,6 +168,20 @@ impl Lists {
             look(
                 format!("library {}", place.path),
                 is_crate(&place.path),
+                &place.reason,
+            );
+        }
+        for place in &self.xtask_import {
+            let imported = crates.iter().any(|member| {
+                member.path == imports::XTASK
+                    && member
+                        .imports
+                        .iter()
+                        .any(|import| import.path == place.path)
+            });
+            look(
+                format!("xtask_import {}", place.path),
+                imported,
                 &place.reason,
             );
         }

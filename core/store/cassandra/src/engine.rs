@@ -1,0 +1,435 @@
+//! The engine: clusters, keyspaces, and the port of the store over them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lombard_store::{
+    Changes, Engine, EngineInfo, EventPage, KeyspaceId, PartitionId, Position, Snapshot,
+    StoreError, Version, Wanted, limits,
+};
+use parking_lot::RwLock;
+
+use crate::clock::{Clock, PhysicalClock};
+use crate::cluster::Cluster;
+use crate::coordinators::Coordinators;
+use crate::counts::AbsentCounts;
+use crate::events::{self, Following};
+use crate::keyspace::Keyspace;
+use crate::lanes::Lanes;
+use crate::nodes::{self, NodeFacts, NodeSettings};
+use crate::options::CassandraOptions;
+use crate::ring::{Guard, Stranger};
+use crate::watch::Watched;
+use crate::{commit, partitions, read};
+
+/// How often a read is made anew because its coordinator could not be asked after it.
+const READS_MAX: u32 = 3;
+/// How often the clock is compared with the nodes' while events are written.
+const CLOCK_CHECK_US: u64 = 30_000_000;
+
+/// Partitions on Cassandra. See the crate's documentation.
+pub struct Cassandra {
+    options: CassandraOptions,
+    clock: Clock,
+    clusters: BTreeMap<String, Connected>,
+    keyspaces: RwLock<Vec<Arc<Keyspace>>>,
+    lanes: Lanes,
+    watched: Watched,
+    /// Held while a keyspace is opened: each is opened once.
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// Who we are, in words, for a person who looks into the cluster.
+fn holder() -> String {
+    format!("process {}", std::process::id())
+}
+
+/// A cluster, and what its nodes said.
+struct Connected {
+    cluster: Arc<Cluster>,
+    guard: Arc<Guard>,
+    nodes: Vec<NodeSettings>,
+    /// When clocks were compared last.
+    clock_checked_us: AtomicU64,
+}
+
+impl fmt::Debug for Cassandra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cassandra")
+            .field("clusters", &self.clusters.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cassandra {
+    /// Connects to every cluster of the options, once, and examines its nodes. `clock` is the
+    /// time of day in microseconds since 1970.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: a cluster does not answer; trying again may help.
+    /// [`StoreError::Misconfigured`]: it does, and something is wrong with the log-in, the
+    /// certificates, its settings or the clocks, which only a person can mend.
+    pub async fn connect(
+        options: CassandraOptions,
+        clock: PhysicalClock,
+    ) -> Result<Self, StoreError> {
+        options.check()?;
+        let mut clusters = BTreeMap::new();
+        for name in options.clusters.keys() {
+            let cluster = Arc::new(Cluster::connect(name, &options).await?);
+            let nodes = nodes::examine(&cluster, &options, clock.as_ref()).await?;
+            let holder = holder();
+            let guard = Guard::new(&cluster, &options.keyspace_prefix, &holder, clock());
+            let guard = Arc::new(guard.await?);
+            let connected = Connected {
+                cluster,
+                guard,
+                nodes,
+                clock_checked_us: AtomicU64::new(clock()),
+            };
+            clusters.insert(name.clone(), connected);
+        }
+        Ok(Self {
+            options,
+            clock: Clock::new(clock),
+            clusters,
+            keyspaces: RwLock::default(),
+            lanes: Lanes::default(),
+            watched: Watched::default(),
+            opening: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// What was not found, by service's keyspace and slice of the ring, since the start.
+    pub fn absent(&self) -> Vec<(String, AbsentCounts)> {
+        let keyspaces = self.keyspaces.read();
+        let counts = keyspaces
+            .iter()
+            .map(|keyspace| (keyspace.service.clone(), keyspace.absent()));
+        counts.collect()
+    }
+
+    /// The same, with the cluster of each.
+    pub(crate) fn absent_by_cluster(&self) -> Vec<(String, String, AbsentCounts)> {
+        let keyspaces = self.keyspaces.read();
+        let counts = keyspaces.iter().map(|keyspace| {
+            let cluster = keyspace.cluster.name.clone();
+            (cluster, keyspace.service.clone(), keyspace.absent())
+        });
+        counts.collect()
+    }
+
+    /// Nodes that own ranges and of which nothing says that they have their data, by cluster.
+    pub fn strangers(&self) -> Vec<(String, Vec<Stranger>)> {
+        let clusters = self.clusters.iter();
+        clusters
+            .map(|(name, connected)| (name.clone(), connected.guard.strangers().to_vec()))
+            .collect()
+    }
+
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.watched
+    }
+
+    /// Asks all nodes of all clusters whom they have heard of.
+    pub(crate) async fn look_at_rings(&self) {
+        for connected in self.clusters.values() {
+            let looked = connected
+                .guard
+                .ask_all(&connected.cluster, self.clock.now_us());
+            if let Err(error) = looked.await {
+                // Whoever reads or commits is told so.
+                tracing::debug!(cluster = connected.cluster.name, %error, "no node answers");
+            }
+        }
+    }
+
+    /// The nodes of each cluster, as this process sees them.
+    pub fn nodes(&self) -> Vec<(String, Vec<NodeFacts>)> {
+        let clusters = self.clusters.iter();
+        clusters
+            .map(|(name, connected)| (name.clone(), nodes::facts(&connected.cluster)))
+            .collect()
+    }
+
+    fn keyspace_of(&self, id: KeyspaceId) -> Result<Arc<Keyspace>, StoreError> {
+        let keyspaces = self.keyspaces.read();
+        let keyspace = keyspaces.get(usize::from(id.0)).cloned();
+        keyspace.ok_or_else(|| StoreError::Closed(format!("keyspace {} was never opened", id.0)))
+    }
+
+    fn opened(&self, name: &str) -> Option<KeyspaceId> {
+        let keyspaces = self.keyspaces.read();
+        let found = keyspaces.iter().find(|keyspace| keyspace.service == name);
+        found.map(|keyspace| keyspace.id)
+    }
+
+    fn following(&self) -> Following {
+        let options = &self.options;
+        let deadline = options.event_index_deadline_ms;
+        let apart = options.clock_skew_max_ms.saturating_mul(2);
+        Following {
+            lag_us: deadline.saturating_add(apart).saturating_mul(1_000),
+            fence_after_us: options.fence_after_ms.saturating_mul(1_000),
+        }
+    }
+
+    /// Compares clocks again from time to time, since followers rely on them.
+    async fn check_clock(&self, cluster: &str) -> Result<(), StoreError> {
+        let Some(connected) = self.clusters.get(cluster) else {
+            return Ok(());
+        };
+        let now = self.clock.now_us();
+        let last = connected.clock_checked_us.load(Ordering::Acquire);
+        if now.saturating_sub(last) < CLOCK_CHECK_US {
+            return Ok(());
+        }
+        let won = connected.clock_checked_us.compare_exchange(
+            last,
+            now,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        if won.is_err() {
+            return Ok(());
+        }
+        let now_us = || self.clock.now_us();
+        let examined = nodes::examine(&connected.cluster, &self.options, &now_us).await;
+        if let Err(StoreError::Misconfigured(why)) = examined {
+            // The next one checks again, and nothing is written until it is mended.
+            connected.clock_checked_us.store(last, Ordering::Release);
+            return Err(StoreError::Unavailable(why));
+        }
+        Ok(())
+    }
+
+    fn durability(&self) -> String {
+        let described = self.clusters.iter().map(|(name, connected)| {
+            let replication = &connected.cluster.options.replication;
+            let mut syncs: Vec<&str> = (connected.nodes.iter())
+                .map(|node| node.commitlog_sync.as_deref().unwrap_or("unknown"))
+                .collect();
+            syncs.sort_unstable();
+            syncs.dedup();
+            let meaning = if syncs.iter().all(|sync| matches!(*sync, "group" | "batch")) {
+                "each syncs its log before it acknowledges"
+            } else {
+                "acknowledged in memory, synced later: safe against the loss of machines one \
+                 by one, not against all losing power at once"
+            };
+            let factors: Vec<String> = if replication.datacenters.is_empty() {
+                vec![replication.factor.to_string()]
+            } else {
+                let named = replication.datacenters.iter();
+                named
+                    .map(|(dc, factor)| format!("{factor} in {dc}"))
+                    .collect()
+            };
+            format!(
+                "{name}: quorum of {} replicas, commitlog_sync {} ({meaning})",
+                factors.join(" and "),
+                syncs.join(" and ")
+            )
+        });
+        described.collect::<Vec<_>>().join("; ")
+    }
+
+    fn figures(&self) -> Vec<(String, String)> {
+        let mut figures = Vec::new();
+        for (name, connected) in &self.clusters {
+            let nodes = nodes::facts(&connected.cluster);
+            let up = nodes.iter().filter(|node| node.connected).count();
+            let counts = &connected.cluster.counts;
+            let count = |count: &AtomicU64| count.load(Ordering::Relaxed).to_string();
+            let mut add = |what: &str, figure| figures.push((format!("{name}: {what}"), figure));
+            add("nodes up", up.to_string());
+            add("nodes down", (nodes.len() - up).to_string());
+            let admitted = connected.cluster.admitted_max();
+            add("reads and commits at once", admitted.to_string());
+            add("requests", count(&counts.requests));
+            add("requests failed", count(&counts.failures));
+            add("requests timed out", count(&counts.timeouts));
+            add("commits ambiguous", count(&counts.ambiguous));
+            let strangers = connected.guard.strangers();
+            add("nodes without their data", strangers.len().to_string());
+            if !strangers.is_empty() {
+                add(
+                    "alert",
+                    connected.guard.alert(&connected.cluster, &strangers),
+                );
+            }
+        }
+        for (service, absent) in self.absent() {
+            let sum = |counts: &[u64]| counts.iter().sum::<u64>().to_string();
+            let mut add = |what: &str, figure| figures.push((format!("{service}: {what}"), figure));
+            add("reads of the engine", sum(&absent.reads));
+            add("rows not found", sum(&absent.rows));
+            add("partitions not found", sum(&absent.partitions));
+        }
+        for service in self.watched.alerting() {
+            let what = "far more partitions than usual are not found".to_owned();
+            figures.push((format!("{service}: alert"), what));
+        }
+        figures
+    }
+}
+
+#[async_trait]
+impl Engine for Cassandra {
+    fn info(&self) -> EngineInfo {
+        EngineInfo {
+            name: "cassandra".into(),
+            durability: self.durability(),
+            figures: self.figures(),
+        }
+    }
+
+    async fn keyspace(&self, name: &str) -> Result<KeyspaceId, StoreError> {
+        limits::check_keyspace(name)?;
+        if let Some(id) = self.opened(name) {
+            return Ok(id);
+        }
+        let _opening = self.opening.lock().await;
+        if let Some(id) = self.opened(name) {
+            return Ok(id);
+        }
+        let cluster = self.options.cluster_of(name);
+        let Some(connected) = self.clusters.get(cluster) else {
+            return Err(StoreError::Misconfigured(format!(
+                "cassandra: there is no cluster {cluster:?} for {name}"
+            )));
+        };
+        let number = self.keyspaces.read().len();
+        let id = u16::try_from(number)
+            .map_err(|_| StoreError::LimitExceeded(format!("{number} keyspaces are open")))?;
+        let now_us = || self.clock.now_us();
+        let holder = holder();
+        let keyspace = Keyspace::open(
+            KeyspaceId(id),
+            name,
+            (connected.cluster.clone(), connected.guard.clone()),
+            &self.options,
+            &now_us,
+            &holder,
+        );
+        let keyspace = keyspace.await?;
+        self.keyspaces.write().push(Arc::new(keyspace));
+        Ok(KeyspaceId(id))
+    }
+
+    async fn read(
+        &self,
+        partition: &PartitionId,
+        wanted: &[Wanted],
+    ) -> Result<Snapshot, StoreError> {
+        let keyspace = self.keyspace_of(partition.keyspace)?;
+        let attempts = self.options.read_attempts_max;
+        let _admitted = keyspace.cluster.admit().await;
+        let turn = self.lanes.read(partition).await;
+        let mut doubt = None;
+        for _ in 0..READS_MAX {
+            keyspace.permit(&partition.key)?;
+            let asked = Coordinators::default();
+            let read = read::snapshot(&keyspace, partition, wanted, attempts, &asked);
+            let snapshot = read.await?;
+            let is_new = snapshot.version == Version(0);
+            let now = self.clock.now_us();
+            match keyspace.vouch(&partition.key, &asked, is_new, now).await {
+                Ok(()) => {
+                    turn.has_read();
+                    self.clock.saw(snapshot.position);
+                    return Ok(snapshot);
+                }
+                // Another coordinator may be one that can be asked.
+                Err(error) => doubt = Some(error),
+            }
+        }
+        Err(doubt.unwrap_or_else(|| StoreError::Unavailable("cassandra: nothing was read".into())))
+    }
+
+    async fn commit(
+        &self,
+        partition: &PartitionId,
+        expected: Version,
+        changes: Changes,
+    ) -> Result<Option<Position>, StoreError> {
+        let keyspace = self.keyspace_of(partition.keyspace)?;
+        let is_event = |change| matches!(change, &lombard_store::Change::Event(_));
+        if changes.rows.values().any(is_event) {
+            self.check_clock(&keyspace.cluster.name).await?;
+        }
+        let deadline_us = self.options.event_index_deadline_ms.saturating_mul(1_000);
+        // Before the lane: whoever holds that must not have to wait for others.
+        let _admitted = keyspace.cluster.admit().await;
+        let turn = self.lanes.commit(partition).await;
+        keyspace.permit(&partition.key)?;
+        let asked = Coordinators::default();
+        let committed = commit::commit(
+            &keyspace,
+            &self.clock,
+            deadline_us,
+            partition,
+            expected,
+            &changes,
+            &asked,
+        );
+        let committed = committed.await?;
+        turn.has_committed(committed.is_none());
+        if committed.is_some() {
+            let begun = expected == Version(0);
+            if begun {
+                keyspace.count_begun(&partition.key);
+            }
+            let now = self.clock.now_us();
+            let vouched = keyspace.vouch(&partition.key, &asked, begun, now).await;
+            // It is in, among nodes that may not be believed: nobody knows what it is in.
+            vouched.map_err(|error| StoreError::Ambiguous(error.to_string()))?;
+        }
+        Ok(committed)
+    }
+
+    async fn durable(&self, _: Position) -> Result<(), StoreError> {
+        // Nothing is acknowledged, and nothing read serially, that a quorum does not have.
+        Ok(())
+    }
+
+    async fn partitions(
+        &self,
+        keyspace: KeyspaceId,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let keyspace = self.keyspace_of(keyspace)?;
+        keyspace.permit_all()?;
+        let listed = partitions::list(&keyspace, after, limit).await?;
+        keyspace.vouch_for_all(self.clock.now_us()).await?;
+        Ok(listed)
+    }
+
+    async fn events(
+        &self,
+        keyspace: KeyspaceId,
+        after: Position,
+        limit: usize,
+    ) -> Result<EventPage, StoreError> {
+        let keyspace = self.keyspace_of(keyspace)?;
+        keyspace.permit_all()?;
+        let following = self.following();
+        let page = events::follow(&keyspace, &self.clock, following, after, limit).await?;
+        // An entry of the index that was not found is never looked for again.
+        keyspace.vouch_for_all(self.clock.now_us()).await?;
+        Ok(page)
+    }
+
+    fn position(&self) -> Position {
+        self.clock.committed()
+    }
+
+    fn combined_bytes_max(&self) -> usize {
+        self.options.batch_bytes_max
+    }
+}
