@@ -6,6 +6,7 @@
 
 mod plan;
 mod seen;
+mod waves;
 
 use lombard_store::{Keyspace, Position, Sequenced, Stop, StoreError};
 use smol_str::SmolStr;
@@ -401,13 +402,46 @@ impl Flow {
                 Err(stop) => Err(discard(0, stop)),
             }
         });
-        let entity = match done.await? {
-            Ok(Applied::Posted(outcomes)) | Err(Discarded::Dry(Applied::Posted(outcomes))) => {
-                return Ok(outcomes);
-            }
-            Ok(Applied::Diverted { entity }) => entity,
-            Err(Discarded::Dry(Applied::Diverted { .. })) => return Ok(Vec::new()),
-            Err(Discarded::Refused(_, refusal)) => return Err(never(&refusal)),
+        match done.await? {
+            Ok(applied) => self.settle(account, carried, applied, seen).await,
+            Err(Discarded::Dry(Applied::Posted(outcomes))) => Ok(outcomes),
+            Err(Discarded::Dry(Applied::Diverted { .. })) => Ok(Vec::new()),
+            Err(Discarded::Refused(_, refusal)) => Err(never(&refusal)),
+        }
+    }
+
+    /// Applies the legs of several entries in one commit, in this order.
+    async fn apply_all(
+        &self,
+        account: &str,
+        all: &[Carried<'_>],
+        seen: &mut Seen,
+    ) -> Result<Vec<Vec<LegOutcome>>, StoreError> {
+        let done = self.change(account, seen, |rows| {
+            let applied = all
+                .iter()
+                .map(|carried| apply::apply(rows, account, carried));
+            applied.collect::<Result<Vec<Applied>, Stop<Refusal>>>()
+        });
+        let applied = done.await?.map_err(|refusal| never(&refusal))?;
+        let mut outcomes = Vec::with_capacity(all.len());
+        for (carried, applied) in all.iter().zip(applied) {
+            outcomes.push(self.settle(account, carried, applied, seen).await?);
+        }
+        Ok(outcomes)
+    }
+
+    /// What became of an account's legs; what it could not take goes to suspense.
+    async fn settle(
+        &self,
+        account: &str,
+        carried: &Carried<'_>,
+        applied: Applied,
+        seen: &mut Seen,
+    ) -> Result<Vec<LegOutcome>, StoreError> {
+        let entity = match applied {
+            Applied::Posted(outcomes) => return Ok(outcomes),
+            Applied::Diverted { entity } => entity,
         };
         let suspense = apply::suspense_account(&entity);
         let taken = self.change(&suspense, seen, |rows| {

@@ -62,6 +62,12 @@ impl InFlight {
         table.following
     }
 
+    /// What [`Self::follow`] gave is dealt with up to here; the rest is being followed.
+    pub fn follows_from(&self, position: Position) {
+        let mut table = self.table.lock();
+        table.following = table.following.map(|_| position);
+    }
+
     /// What [`Self::follow`] gave is dealt with, but for what lies behind `again`.
     pub fn followed(&self, again: Option<Position>) {
         let mut table = self.table.lock();
@@ -126,7 +132,10 @@ mod tests {
         assert_eq!(in_flight.follow(), Some(Position(9)));
         assert_eq!(in_flight.watermark(|| Position(20)), Position(9));
         assert_eq!(in_flight.counts(), (0, 1));
+        in_flight.follows_from(Position(12));
+        assert_eq!(in_flight.watermark(|| Position(20)), Position(12));
         in_flight.followed(None);
+        in_flight.follows_from(Position(13));
         assert_eq!(in_flight.watermark(|| Position(20)), Position(20));
     }
 }

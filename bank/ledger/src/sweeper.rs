@@ -5,6 +5,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use lombard_store::{Keyspace, Position, Rows, Stop, StoreError};
 use parking_lot::Mutex;
 
@@ -17,6 +20,8 @@ const WATCHED_ACCOUNTS_MAX: usize = 1_000_000;
 const ACCOUNTS_PER_SWEEP_MAX: usize = 1_024;
 /// Accounts of one page of the scan at start.
 const ACCOUNTS_PER_PAGE: usize = 256;
+/// Accounts that it reads at the same time: few, calls come first.
+const AT_ONCE: usize = 8;
 
 /// Knows which account's holds are due next.
 pub struct Sweeper {
@@ -94,13 +99,19 @@ impl Sweeper {
                 return Ok(());
             };
             after = Some(last.to_vec());
-            for account in &page {
-                let look = |rows: &Rows<'_>| Ok::<_, Stop<Refusal>>(Book::load(rows)?);
-                if let Ok(Some(book)) = self.keyspace.read(account, look).await?.value {
-                    self.watch(&book.head().account, book.state.next_expiry_us);
-                }
-            }
+            let looks = page.iter().map(|account| self.look(account));
+            let looks: Vec<BoxFuture<'_, _>> = looks.map(FutureExt::boxed).collect();
+            let looks = stream::iter(looks).buffer_unordered(AT_ONCE);
+            looks.try_collect::<()>().await?;
         }
+    }
+
+    async fn look(&self, account: &[u8]) -> Result<(), StoreError> {
+        let look = |rows: &Rows<'_>| Ok::<_, Stop<Refusal>>(Book::load(rows)?);
+        if let Ok(Some(book)) = self.keyspace.read(account, look).await?.value {
+            self.watch(&book.head().account, book.state.next_expiry_us);
+        }
+        Ok(())
     }
 
     /// Expires what is due. Returns how many accounts it changed.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use harness::{Bank, MONDAY_US, call, id, payment};
 use lombard_contracts::bank::ledger::v1::*;
+use lombard_ledger::coordinator::Coordinator;
 use lombard_ledger::decide::decide;
 use lombard_ledger::types::{self, EntryId};
 use lombard_money::Currency;
@@ -177,4 +178,32 @@ async fn a_reversal_finishes_first_what_was_left_of_its_entry() {
     }
     bank.assert_right("after the reversal of what was left")
         .await;
+}
+
+#[tokio::test]
+async fn a_long_way_is_not_gone_twice() {
+    const LEFT: u64 = 1_500;
+    let mut bank = bank().await;
+    for number in 1..=LEFT {
+        decide_only(&bank, number, "alice", "bob", 1).await;
+    }
+    bank.crash().await;
+    let open = |bank: &Bank| {
+        let (flow, in_flight) = (bank.ledger.flow().clone(), bank.ledger.in_flight().clone());
+        Coordinator::open(bank.ledger.keyspace().clone(), flow, in_flight, 1_000_000)
+    };
+    // A process that is told to stop gets through one page of the journal.
+    let mut coordinator = open(&bank).await.unwrap();
+    let first = coordinator.pass(bank.now_us(), || false).await.unwrap();
+    assert!((1..LEFT).contains(&first.resumed), "{first:?}");
+    // Nobody waits for the watermark itself to be durable: an older one does no harm.
+    let keyspace = bank.ledger.keyspace();
+    keyspace.durable(keyspace.position()).await.unwrap();
+    bank.crash().await;
+    // The next one goes on behind it.
+    let mut coordinator = open(&bank).await.unwrap();
+    let second = coordinator.pass(bank.now_us(), || true).await.unwrap();
+    assert_eq!(first.resumed + second.resumed, LEFT, "{second:?}");
+    let report = bank.assert_right("after both").await;
+    assert_eq!(report.in_flight, 0);
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use lombard_store::{Stop, StoreError};
+use lombard_store::{Rows, Stop, StoreError};
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
@@ -68,14 +68,12 @@ impl Flow {
         let legs = &plan.legs;
         for account in other_accounts(&entry.home, legs) {
             let checked = self.look(account, seen, |rows| {
-                let book = Book::look(rows)?.ok_or_else(|| {
-                    Stop::Refused(Refusal::AccountNotFound {
-                        account: account.to_owned(),
-                    })
-                })?;
-                let reserves = check_other(book.terms(), account, legs).map_err(Stop::Refused)?;
-                check_range(book.terms(), &book.state, account, legs).map_err(Stop::Refused)?;
-                Ok((book.terms().entity.clone(), reserves))
+                let book = look(rows, account)?;
+                let reserves = check(book.terms(), &book.state, account, legs);
+                Ok((
+                    book.terms().entity.clone(),
+                    reserves.map_err(Stop::Refused)?,
+                ))
             });
             match checked.await? {
                 Ok((entity, reserves)) => {
@@ -129,6 +127,50 @@ impl Flow {
         }
         Ok(Ok(legs))
     }
+}
+
+/// Another account than home, as it was looked at before.
+pub(super) struct Other {
+    terms: Terms,
+    state: State,
+}
+
+/// Looks at another account than home.
+///
+/// # Errors
+/// [`Refusal::AccountNotFound`]; a fault of the store.
+pub(super) fn other(rows: &Rows<'_>, account: &str) -> Result<Other, Stop<Refusal>> {
+    let book = look(rows, account)?;
+    Ok(Other {
+        terms: book.terms().clone(),
+        state: book.state.clone(),
+    })
+}
+
+impl Other {
+    /// What forbids its legs, and whether it must reserve.
+    pub(super) fn check(&self, account: &str, legs: &[Leg]) -> Result<bool, Refusal> {
+        check(&self.terms, &self.state, account, legs)
+    }
+
+    /// Its legal entity.
+    pub(super) fn entity(&self) -> SmolStr {
+        self.terms.entity.clone()
+    }
+}
+
+fn look<'r>(rows: &'r Rows<'_>, account: &str) -> Result<Cow<'r, Book>, Stop<Refusal>> {
+    Book::look(rows)?.ok_or_else(|| {
+        Stop::Refused(Refusal::AccountNotFound {
+            account: account.to_owned(),
+        })
+    })
+}
+
+fn check(terms: &Terms, state: &State, account: &str, legs: &[Leg]) -> Result<bool, Refusal> {
+    let reserves = check_other(terms, account, legs)?;
+    check_range(terms, state, account, legs)?;
+    Ok(reserves)
 }
 
 /// What forbids a leg of another account than home, and whether it must reserve.

@@ -24,6 +24,12 @@ impl Seen {
         self.changed = true;
     }
 
+    /// What a part of the run has read and done.
+    pub(super) fn merge(&mut self, part: Self) {
+        self.read(part.position);
+        self.changed |= part.changed;
+    }
+
     /// A step's failure as the run's: [`StoreError::Unavailable`] says that nothing
     /// was changed, which is true of the step, and of the run only before its first.
     pub(super) fn failed(self, error: StoreError) -> StoreError {
@@ -34,12 +40,12 @@ impl Seen {
 /// The failure of a step after which others stand that went in before it.
 pub(crate) fn in_doubt(error: StoreError) -> StoreError {
     match error {
-        StoreError::Unavailable(_) | StoreError::Contended { .. } => {
-            StoreError::Ambiguous(format!(
-                "a step went in and a later one did not ({error}); \
+        StoreError::Unavailable(_)
+        | StoreError::Misconfigured(_)
+        | StoreError::Contended { .. } => StoreError::Ambiguous(format!(
+            "a step went in and a later one did not ({error}); \
              sent again with the same id, it goes on from there"
-            ))
-        }
+        )),
         _ => error,
     }
 }
@@ -67,7 +73,7 @@ impl Flow {
         seen: &mut Seen,
         look: impl FnMut(&Rows<'_>) -> Result<T, Stop<Refusal>> + Send,
     ) -> Result<Result<T, Refusal>, StoreError> {
-        let done = self.keyspace.read(account.as_bytes(), look).await?;
+        let done = self.keyspace.read_ahead(account.as_bytes(), look).await?;
         seen.read(done.position);
         Ok(done.value)
     }

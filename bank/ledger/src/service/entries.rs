@@ -89,6 +89,9 @@ impl Ledger {
         mut batch: Batch<'_, '_>,
         brief: bool,
     ) -> Result<PreEncoded<CreateEntriesResponse>, Failure> {
+        if self.keyspace.is_remote() {
+            return self.create_entries_in_waves(batch, brief).await;
+        }
         let mut outcomes = Outcomes::new(brief);
         let guard = self.in_flight.begin(|| self.keyspace.position());
         let mut seen = Position::default();
@@ -120,6 +123,46 @@ impl Ledger {
         guard.finish();
         self.metrics.answered(outcomes.answered);
         self.keyspace.durable(seen).await?;
+        Ok(outcomes.finish())
+    }
+
+    /// As [`Self::create_entries`], where each commit takes a round trip.
+    async fn create_entries_in_waves(
+        &self,
+        mut batch: Batch<'_, '_>,
+        brief: bool,
+    ) -> Result<PreEncoded<CreateEntriesResponse>, Failure> {
+        let (mut chains, mut order) = (Vec::new(), Vec::new());
+        while let Some(chain) = batch.next_chain() {
+            match chain {
+                Chain::Entries(entries) => {
+                    order.push(None);
+                    chains.push(entries.to_vec());
+                }
+                Chain::Refused(refusals) => order.push(Some(refusals)),
+            }
+        }
+        let guard = self.in_flight.begin(|| self.keyspace.position());
+        let run = self.flow.run_all(&chains, || self.now_us()).await?;
+        guard.finish();
+        self.keyspace.durable(run.position).await?;
+        let mut outcomes = Outcomes::new(brief);
+        let mut answers = run.value.into_iter();
+        for refused in order {
+            match refused {
+                Some(refusals) => {
+                    for refusal in &refusals {
+                        outcomes.add(Err(refusal));
+                    }
+                }
+                None => {
+                    for answer in answers.next().unwrap_or_default() {
+                        outcomes.add(answer.as_ref());
+                    }
+                }
+            }
+        }
+        self.metrics.answered(outcomes.answered);
         Ok(outcomes.finish())
     }
 

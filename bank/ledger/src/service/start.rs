@@ -20,6 +20,9 @@ pub const NAME: &str = "ledger";
 
 /// Between two looks of the coordinator and the sweeper.
 const PAUSE: Duration = Duration::from_millis(500);
+/// For how long the end of the process waits for what calls left behind, between two pages of
+/// events. What is left after that is finished by the next start.
+const DRAIN_US: u64 = 3_000_000;
 
 /// Starts the ledger: its calls, the coordinator that finishes what a crash
 /// left, the sweeper that books expiries.
@@ -49,24 +52,29 @@ pub async fn start(context: ServiceContext) -> Result<Running, Failure> {
         .host
         .tasks()
         .spawn("ledger coordinator", async move {
-            every_pause(&host, || carry(&beside, &carrying)).await;
+            let goes_on = || !host.shutdown().is_requested();
+            every_pause(&host, || carry(&beside, &carrying, goes_on)).await;
         });
     let (host, beside) = (context.host.clone(), ledger.clone());
     context.host.tasks().spawn("ledger sweeper", async move {
-        if let Err(error) = beside.sweeper.scan().await {
-            LeftUndone {
-                what: "looking for holds",
-                error: &error,
-            }
-            .emit(&beside.metrics);
+        let mut stop = host.shutdown().subscribe();
+        let scanned = tokio::select! {
+            () = scan(&host, &beside) => true,
+            _ = stop.wait_for(|requested| *requested) => false,
+        };
+        if scanned {
+            every_pause(&host, || sweep(&beside)).await;
         }
-        every_pause(&host, || sweep(&beside)).await;
     });
 
     let last = ledger.clone();
     let router = Arc::new(ledger).register(Router::new());
     // What calls left behind is finished before the process ends.
-    Ok(Running::new(router).on_drain(move || async move { carry(&last, &coordinator).await }))
+    let host = context.host.clone();
+    Ok(Running::new(router).on_drain(move || async move {
+        let until_us = host.monotonic_us() + DRAIN_US;
+        carry(&last, &coordinator, || host.monotonic_us() < until_us).await;
+    }))
 }
 
 async fn every_pause<F: Future<Output = ()>>(host: &Host, mut work: impl FnMut() -> F) {
@@ -80,13 +88,26 @@ async fn every_pause<F: Future<Output = ()>>(host: &Host, mut work: impl FnMut()
     }
 }
 
-async fn carry(ledger: &Ledger, coordinator: &Mutex<Coordinator>) {
-    match coordinator.lock().await.pass(ledger.now_us()).await {
+async fn carry(
+    ledger: &Ledger,
+    coordinator: &Mutex<Coordinator>,
+    goes_on: impl Fn() -> bool + Send,
+) {
+    let mut coordinator = coordinator.lock().await;
+    match coordinator.pass(ledger.now_us(), goes_on).await {
         Ok(pass) => Resumed { pass: &pass }.emit(&ledger.metrics),
         Err(error) => report(ledger, "carrying entries", &error),
     }
     let (in_flight, orphaned) = ledger.in_flight().counts();
     ledger.metrics.at(in_flight, orphaned);
+}
+
+/// Finds the holds that are open, however often the store fails.
+async fn scan(host: &Host, ledger: &Ledger) {
+    while let Err(error) = ledger.sweeper.scan().await {
+        report(ledger, "looking for holds", &error);
+        host.sleep(PAUSE).await;
+    }
 }
 
 async fn sweep(ledger: &Ledger) {

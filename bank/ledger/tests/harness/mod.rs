@@ -127,7 +127,7 @@ impl Bank {
             *coordinator = Some(Coordinator::open(keyspace, flow, in_flight, timeout_us).await?);
         }
         match coordinator.as_mut() {
-            Some(coordinator) => coordinator.pass(self.now_us()).await,
+            Some(coordinator) => coordinator.pass(self.now_us(), || true).await,
             None => Ok(Pass::default()),
         }
     }
