@@ -1,0 +1,78 @@
+//! Clusters as drills start and ask them.
+
+use std::sync::Arc;
+
+use lombard_engines::cassandra::{Cluster, Options};
+
+use crate::{DrillError, blocking};
+
+/// Java's heap of each node, in MiB: six of them are to fit beside the bank.
+const HEAP_MIB: u32 = 384;
+
+/// Starts a cluster of three small nodes.
+///
+/// # Errors
+/// Cassandra is not installed and cannot be, or does not start.
+pub async fn three_nodes(keep: bool) -> Result<Arc<Cluster>, DrillError> {
+    blocking(move || {
+        let options = Options {
+            heap_mib: HEAP_MIB,
+            ..Options::default()
+        };
+        let mut cluster = Cluster::start(&options)?;
+        if keep {
+            cluster.keep_folder();
+        }
+        Ok(Arc::new(cluster))
+    })
+    .await
+}
+
+/// The configuration of a bank on this cluster.
+pub fn configuration(cluster: &Cluster) -> String {
+    let nodes: Vec<String> = cluster
+        .contact_points()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    format!(
+        "[store]\nengine = \"cassandra\"\n\n[cassandra.clusters.main]\ncontact_points = {nodes:?}\n"
+    )
+}
+
+/// How many nodes own ranges, as the first of them sees it.
+///
+/// # Errors
+/// It does not answer.
+pub async fn owners(cluster: &Arc<Cluster>) -> Result<usize, DrillError> {
+    let cluster = Arc::clone(cluster);
+    blocking(move || {
+        let peers = cluster.query(1, "SELECT peer, tokens FROM system.peers")?;
+        let own = |row: &&Vec<Option<Vec<u8>>>| matches!(row.as_slice(), [_, Some(_)]);
+        Ok(peers.iter().filter(own).count() + 1)
+    })
+    .await
+}
+
+/// Takes a node out of the cluster as it is meant to be done: it hands over what it has to
+/// those that own it then, and only then ends.
+///
+/// # Errors
+/// Cassandra refuses, or the node does not end.
+pub async fn decommission(cluster: &Arc<Cluster>, node: u8) -> Result<(), DrillError> {
+    let cluster = Arc::clone(cluster);
+    blocking(move || {
+        cluster.nodetool(node, &["decommission"])?;
+        cluster.stop(node)
+    })
+    .await
+}
+
+/// Waits until every node sees all that run, and they have one schema.
+///
+/// # Errors
+/// It takes too long.
+pub async fn agree(cluster: &Arc<Cluster>) -> Result<(), DrillError> {
+    let cluster = Arc::clone(cluster);
+    blocking(move || cluster.agree()).await
+}
