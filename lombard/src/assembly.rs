@@ -6,21 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lombard_service::{Application, Config, ConfigError, Host, RunningApplication, StartError};
-use lombard_store::embedded::{Embedded, EmbeddedOptions};
-use lombard_store::{Store, StoreError, StoreOptions};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use lombard_store::embedded::Embedded;
+use lombard_store::{Patience, Store, StoreError, StoreOptions};
 
 use crate::Global;
+use crate::engine::{self, Opened};
 use crate::failure::Failure;
 use crate::suggest;
 
 /// The services of the bank, in the order in which they start: each calls only those before it.
 pub const SERVICES: [&str; 3] = ["ledger", "customer", "account"];
-/// Engines that can be named in the configuration.
-const ENGINES: [&str; 1] = ["embedded"];
-/// The folder of the embedded engine, within the data folder.
-pub const STORE_FOLDER: &str = "store";
+
+/// Partitions whose last rows are kept at hand, on engines that are elsewhere: an account
+/// has some kilobytes of them.
+const LANES_IDLE_MAX: usize = 16_384;
 
 /// An application that can be started.
 pub struct Assembled {
@@ -28,8 +27,9 @@ pub struct Assembled {
     pub application: Application,
     /// The folder of its state.
     pub data: PathBuf,
-    /// To be closed when the application has stopped.
-    pub engine: Arc<Embedded>,
+    /// The embedded engine, where it is the one: to be closed when the application has
+    /// stopped.
+    pub embedded: Option<Arc<Embedded>>,
 }
 
 /// Puts these services together over the state in a folder.
@@ -42,6 +42,7 @@ pub fn assemble(
     data: &Path,
     services: &[&str],
     port_base: u16,
+    patience: Patience,
 ) -> Result<Assembled, Failure> {
     for name in services {
         if !SERVICES.contains(name) {
@@ -62,12 +63,13 @@ pub fn assemble(
             data.display()
         ))
     })?;
-    let engine = open(&config, &data)?;
+    let Opened { engine, embedded } = engine::open(&config, &data, &host, patience)?;
     let options = StoreOptions {
         spawner: Arc::new(host.clone()),
+        lanes_idle_max: LANES_IDLE_MAX,
         ..StoreOptions::new(host.random().next_u64())
     };
-    let store = Store::new(engine.clone(), options);
+    let store = Store::new(engine, options);
     for name in SERVICES {
         // A section may stay where its service runs elsewhere.
         config.know(name);
@@ -85,7 +87,7 @@ pub fn assemble(
     Ok(Assembled {
         application,
         data,
-        engine,
+        embedded,
     })
 }
 
@@ -144,69 +146,10 @@ pub fn not_started(error: StartError) -> Failure {
         StartError::Service { cause, .. } if cause.is::<ConfigError>() => Failure::usage(what),
         StartError::Listen { .. } => Failure::failed(what)
             .advise("another process listens there: stop it, or take other ports with --port-base"),
-        StartError::Service { .. } | StartError::NotReady { .. } | StartError::Interrupted => {
-            Failure::failed(what)
-        }
-    }
-}
-
-/// The `[store]` section: which engine keeps the partitions.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct StoreSection {
-    /// `embedded`: one log in the data folder.
-    engine: String,
-}
-
-impl Default for StoreSection {
-    fn default() -> Self {
-        Self {
-            engine: ENGINES[0].to_owned(),
-        }
-    }
-}
-
-/// Opens the engine that the configuration names, over the state in the folder.
-///
-/// # Errors
-/// The folder is in use, damaged, or cannot be written to.
-pub fn open(config: &Config, data: &Path) -> Result<Arc<Embedded>, Failure> {
-    let section: StoreSection = section(config, "store")?;
-    if !ENGINES.contains(&section.engine.as_str()) {
-        return Err(Failure::usage(format!(
-            "[store] engine: there is no engine `{}`",
-            section.engine
-        ))
-        .advise(format!("there is {}", ENGINES.join(", "))));
-    }
-    let options: EmbeddedOptions = section_of_engine(config)?;
-    let folder = data.join(STORE_FOLDER);
-    let (engine, report) =
-        Embedded::open(&folder, options).map_err(|error| not_opened(&folder, &error))?;
-    tracing::info!(folder = %folder.display(), %report, "store opened");
-    Ok(Arc::new(engine))
-}
-
-fn section_of_engine(config: &Config) -> Result<EmbeddedOptions, Failure> {
-    section(config, ENGINES[0])
-}
-
-fn section<T: DeserializeOwned>(config: &Config, name: &str) -> Result<T, Failure> {
-    config
-        .section(name)
-        .map_err(|error| Failure::usage(error.to_string()))
-}
-
-/// Why a store did not open, and what to do.
-pub fn not_opened(folder: &Path, error: &StoreError) -> Failure {
-    let failure = Failure::failed(format!(
-        "cannot open the store in {}: {error}",
-        folder.display()
-    ));
-    match error {
-        StoreError::Damaged(_) => {
-            failure.advise("`lombard log inspect` shows where; `lombard backup restore` puts a backup in a new folder")
-        }
-        _ => failure,
+        StartError::Store(StoreError::Misconfigured(_)) => Failure::usage(what),
+        StartError::Store(_)
+        | StartError::Service { .. }
+        | StartError::NotReady { .. }
+        | StartError::Interrupted => Failure::failed(what),
     }
 }

@@ -10,10 +10,12 @@ use lombard_contracts::bank::customer::v1::CustomerServiceClient;
 use lombard_contracts::bank::ledger::v1::LedgerServiceClient;
 use lombard_rpc::client::{Channel, ChannelOptions};
 use lombard_service::{Host, RunningApplication};
+use lombard_store::Patience;
 use lombard_store::embedded::Embedded;
 
 use crate::Global;
 use crate::assembly::{self, Assembled};
+use crate::engine;
 use crate::failure::Failure;
 use crate::running::Running;
 
@@ -32,7 +34,7 @@ pub struct Bank {
     host: Host,
     addresses: BTreeMap<String, String>,
     /// The application, where it runs in this process for this command only.
-    own: Option<(RunningApplication, Arc<Embedded>)>,
+    own: Option<(RunningApplication, Option<Arc<Embedded>>)>,
 }
 
 impl Bank {
@@ -53,7 +55,8 @@ impl Bank {
             return Ok(Self::at(Host::system(), running.addresses));
         }
         let data = global.data();
-        if !data.join(assembly::STORE_FOLDER).is_dir() {
+        let embedded = engine::is_embedded(&assembly::configuration(global)?)?;
+        if embedded && !data.join(engine::STORE_FOLDER).is_dir() {
             return Err(Failure::failed(format!(
                 "no bank runs on {} and none was ever there",
                 data.display()
@@ -84,14 +87,14 @@ impl Bank {
         let needed = assembly::with_callees(services);
         let Assembled {
             application,
-            engine,
+            embedded,
             ..
-        } = assembly::assemble(global, data, &needed, 0)?;
+        } = assembly::assemble(global, data, &needed, 0, Patience::Once)?;
         let own = application.start().await.map_err(assembly::not_started)?;
         Ok(Self {
             host: own.host().clone(),
             addresses: assembly::addresses(&own),
-            own: Some((own, engine)),
+            own: Some((own, embedded)),
         })
     }
 
@@ -110,9 +113,11 @@ impl Bank {
 
     /// Stops what was started in this process.
     pub async fn leave(self) {
-        if let Some((application, engine)) = self.own {
+        if let Some((application, embedded)) = self.own {
             application.shutdown().await;
-            engine.close();
+            if let Some(embedded) = embedded {
+                embedded.close();
+            }
         }
     }
 

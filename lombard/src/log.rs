@@ -4,11 +4,12 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use lombard_store::Position;
-use lombard_store::embedded::{Inspected, InspectedCommit, RowKind, inspect};
+use lombard_store::embedded::{Inspected, InspectedCommit, Point, RowKind, inspect};
 use serde_json::json;
 
 use crate::Global;
-use crate::assembly;
+use crate::backup::date;
+use crate::engine;
 use crate::failure::Failure;
 use crate::output::{self, count};
 
@@ -59,7 +60,7 @@ pub async fn run(global: &Global, log: Log) -> Result<(), Failure> {
     let folder = options
         .folder
         .clone()
-        .unwrap_or_else(|| global.data().join(assembly::STORE_FOLDER));
+        .unwrap_or_else(|| global.data().join(engine::STORE_FOLDER));
     let failed = |error: lombard_store::StoreError| Failure::failed(error.to_string());
     let records = inspect(&folder, Position(options.after)).map_err(failed)?;
     let mut out = BufWriter::new(anstream::stdout().lock());
@@ -151,13 +152,15 @@ fn write_text(out: &mut impl Write, record: &Inspected, rows: bool) -> std::io::
             offset,
             position,
             frame_start,
+            moment_us,
             seals,
         } => writeln!(
             out,
-            "{dim}{segment} {offset:>9}  {}    from {} to {}{dim:#}",
+            "{dim}{segment} {offset:>9}  {}    from {} to {}{}{dim:#}",
             if *seals { "seal" } else { "mark" },
             frame_start.0,
-            position.0
+            position.0,
+            moment(*moment_us).map_or_else(String::new, |moment| format!(", {moment}"))
         ),
         Inspected::TornTail(torn) => writeln!(
             out,
@@ -175,6 +178,7 @@ fn as_json(record: &Inspected, rows: bool) -> serde_json::Value {
             offset,
             position,
             frame_start,
+            moment_us,
             seals,
         } => json!({
             "record": if *seals { "seal" } else { "mark" },
@@ -182,6 +186,7 @@ fn as_json(record: &Inspected, rows: bool) -> serde_json::Value {
             "offset": offset,
             "position": position.0,
             "frame_start": frame_start.0,
+            "moment": moment(*moment_us),
         }),
         Inspected::TornTail(torn) => json!({
             "record": "torn",
@@ -190,6 +195,13 @@ fn as_json(record: &Inspected, rows: bool) -> serde_json::Value {
             "bytes": torn.bytes,
         }),
     }
+}
+
+fn moment(moment_us: Option<u64>) -> Option<String> {
+    date(Point {
+        position: None,
+        moment_us,
+    })
 }
 
 fn commit_json(commit: &InspectedCommit, rows: bool) -> serde_json::Value {

@@ -10,11 +10,14 @@ mod backup;
 mod bank;
 mod bench;
 mod call;
+mod cassandra;
 mod check;
 mod completions;
 mod contracts;
 mod control;
 mod demo;
+mod drill;
+mod engine;
 mod failure;
 mod import;
 mod log;
@@ -113,9 +116,15 @@ enum Command {
     /// Look into the log that is the embedded engine's truth
     #[command(subcommand)]
     Log(log::Log),
-    /// Backups: make, verify, restore
+    /// Backups and archives: make, follow, verify, restore to a moment
     #[command(subcommand)]
     Backup(backup::Backup),
+    /// A Cassandra cluster: its nodes, and which step is safe
+    #[command(subcommand)]
+    Cassandra(cassandra::Cassandra),
+    /// Drills on real engines: what operators must have seen before it happens
+    #[command(subcommand)]
+    Drill(drill::Drill),
     /// Print what a shell needs to complete commands
     Completions(completions::Options),
 }
@@ -139,7 +148,12 @@ fn main() -> ExitCode {
             return failure.exit_code();
         }
     };
-    match runtime.block_on(until_interrupted(&global, command)) {
+    let done = runtime.block_on(until_interrupted(&global, command));
+    if let Err(Failure::Interrupted(_)) = done {
+        // Work on an engine may take minutes; it ends with this process.
+        runtime.shutdown_background();
+    }
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.tell();
@@ -175,6 +189,8 @@ async fn run(global: &Global, command: Command) -> Result<(), Failure> {
         Command::Bench(bench) => bench::run(global, bench).await,
         Command::Log(log) => log::run(global, log).await,
         Command::Backup(backup) => backup::run(global, backup).await,
+        Command::Cassandra(command) => cassandra::run(global, command).await,
+        Command::Drill(drill) => drill::run(global, drill).await,
         Command::Completions(options) => completions::run(&options),
     }
 }

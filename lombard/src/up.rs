@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lombard_service::{RunningApplication, StopReason, Stopped};
+use lombard_store::Patience;
 use lombard_store::embedded::Embedded;
 use lombard_telemetry::LogFormat;
 use serde::Serialize;
@@ -19,7 +20,8 @@ use crate::running::{Announced, Running};
 
 /// Where the services listen if nothing else is said: this port and those behind it.
 const PORT_BASE: u16 = 7_400;
-const LOG_FILTER: &str = "info";
+/// The driver tells at `info` of each connection.
+const LOG_FILTER: &str = "info,scylla=warn";
 
 /// The whole bank in one process.
 #[derive(Debug, clap::Args)]
@@ -145,8 +147,14 @@ async fn start(global: &Global, services: &[&str], listen: &Listen) -> Result<Pr
     let Assembled {
         application,
         data,
-        engine,
-    } = assembly::assemble(global, global.data(), services, listen.port_base)?;
+        embedded,
+    } = assembly::assemble(
+        global,
+        global.data(),
+        services,
+        listen.port_base,
+        Patience::Forever,
+    )?;
     let running = application.start().await.map_err(assembly::not_started)?;
     let addresses = assembly::addresses(&running);
     let announced = Running {
@@ -155,14 +163,16 @@ async fn start(global: &Global, services: &[&str], listen: &Listen) -> Result<Pr
     }
     .announce(&data)
     .map_err(|error| Failure::failed(format!("cannot write to {}: {error}", data.display())))?;
-    if let Err(error) = control::serve(running.host(), &data, engine.clone()) {
+    if let Some(embedded) = &embedded
+        && let Err(error) = control::serve(running.host(), &data, embedded.clone())
+    {
         tracing::warn!(%error, "no control socket: `lombard backup make` works on the stopped bank only");
     }
     ready(global, &running, addresses)?;
     Ok(Process {
         running,
         announced,
-        engine,
+        embedded,
     })
 }
 
@@ -216,7 +226,7 @@ fn ready(
 struct Process {
     running: RunningApplication,
     announced: Announced,
-    engine: Arc<Embedded>,
+    embedded: Option<Arc<Embedded>>,
 }
 
 impl Process {
@@ -229,7 +239,9 @@ impl Process {
         let stopped = self.running.wait_or(beside).await;
         // Nobody answers any more: nobody is to be sent here.
         drop(self.announced);
-        self.engine.close();
+        if let Some(embedded) = self.embedded {
+            embedded.close();
+        }
         ended(stopped)
     }
 }

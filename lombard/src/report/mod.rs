@@ -2,7 +2,7 @@
 
 mod csv;
 mod statement;
-mod time;
+pub mod time;
 mod trial_balance;
 
 use lombard_money::Currency;

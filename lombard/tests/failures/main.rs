@@ -12,6 +12,7 @@
     reason = "clients of a real process live on real time and real threads"
 )]
 
+mod archive;
 mod backup;
 mod bad_entries;
 mod bad_requests;
