@@ -10,7 +10,7 @@
 //! ```
 //!
 //! adds its changes to the pending batch, and waits for that batch's outcome.
-//! One task for each lane sends batch after batch. A row that is not at hand
+//! One task for each lane sends batch after batch, each when the engine can take it. A row that is not at hand
 //! is fetched together with whatever other callers of the lane miss.
 //!
 //! - A commit that conflicts sends everyone who ran over it back to run again
@@ -40,7 +40,7 @@ use parking_lot::Mutex;
 use crate::counters::Counters;
 use crate::error::{Stop, StoreError};
 use crate::options::StoreOptions;
-use crate::port::{Engine, PartitionId, Position};
+use crate::port::{Admitted, Engine, PartitionId, Position};
 use crate::rows::Rows;
 use crate::store::Sequenced;
 use lane::{Lane, Operation, Step, WantedSet};
@@ -170,6 +170,11 @@ impl Combiner {
 }
 
 impl Shared {
+    /// Waits until the engine can take a read or a commit of the lane.
+    async fn admit(&self, lane: &Lane) -> Admitted {
+        self.engine.admit(lane.partition.keyspace).await
+    }
+
     /// The partition's lane, made where there is none.
     fn lane(&self, partition: PartitionId) -> Arc<Lane> {
         let mut lanes = self.lanes.lock();

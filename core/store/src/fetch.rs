@@ -51,6 +51,7 @@ where
         // One read of all that was ever asked for, so that all is of one
         // version; only where the version still stands is the new part enough.
         let part = missing;
+        let _admitted = engine.admit(partition.keyspace).await;
         let snapshot = engine.read(partition, &part).await?;
         wanted.extend(part.iter().cloned());
         let (snapshot, part) = match &known {

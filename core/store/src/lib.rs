@@ -34,8 +34,8 @@ pub use counters::StoreCounters;
 pub use error::{Fault, Stop, StoreError};
 pub use options::{Spawner, StoreOptions, TokioSpawner};
 pub use port::{
-    Engine, EngineInfo, EventPage, EventRow, KeyspaceId, LocalEngine, PartitionId, PartitionRef,
-    Position, Snapshot, Verdict, Version, Wanted,
+    Admitted, Engine, EngineInfo, EventPage, EventRow, KeyspaceId, LocalEngine, PartitionId,
+    PartitionRef, Position, Snapshot, Verdict, Version, Wanted,
 };
 pub use reach::{Attempt, Patience, Reach};
 pub use rows::{Change, Changes, Direction, Kept, Row, RowRange, RowSource, Rows, Savepoint};

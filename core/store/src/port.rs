@@ -127,6 +127,35 @@ pub struct EventPage {
     pub more: bool,
 }
 
+/// Permission to send one read or commit, and the requests that find out what became of it.
+/// It ends when this is dropped.
+#[must_use = "the permission ends when this is dropped"]
+pub struct Admitted {
+    held: Option<Box<dyn Send>>,
+}
+
+impl Admitted {
+    /// There is nothing to wait for.
+    pub fn free() -> Self {
+        Self { held: None }
+    }
+
+    /// It lasts as long as this is not dropped.
+    pub fn holding(held: impl Send + 'static) -> Self {
+        Self {
+            held: Some(Box::new(held)),
+        }
+    }
+}
+
+impl fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admitted")
+            .field("holds", &self.held.is_some())
+            .finish()
+    }
+}
+
 /// What runs below, in words for people and reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineInfo {
@@ -162,6 +191,13 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// A bad name, or the engine's failure.
     async fn keyspace(&self, name: &str) -> Result<KeyspaceId, StoreError>;
+
+    /// Waits until the engine can take one more read or commit in this keyspace, where it does
+    /// only so many at once. Wait here before you decide what to send: while you wait, more
+    /// may come that can go along.
+    async fn admit(&self, _: KeyspaceId) -> Admitted {
+        Admitted::free()
+    }
 
     /// One consistent read. What it returns may not be durable yet: see [`Snapshot::position`].
     ///

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use crate::error::StoreError;
 use crate::options::Spawner;
 use crate::port::{
-    Engine, EngineInfo, EventPage, KeyspaceId, LocalEngine, PartitionId, Position, Snapshot,
-    Version, Wanted,
+    Admitted, Engine, EngineInfo, EventPage, KeyspaceId, LocalEngine, PartitionId, Position,
+    Snapshot, Version, Wanted,
 };
 use crate::rows::Changes;
 
@@ -137,6 +137,13 @@ impl Engine for Reach {
     async fn keyspace(&self, name: &str) -> Result<KeyspaceId, StoreError> {
         self.reached().await?;
         self.engine()?.keyspace(name).await
+    }
+
+    async fn admit(&self, keyspace: KeyspaceId) -> Admitted {
+        match self.engine.get() {
+            Some(engine) => engine.admit(keyspace).await,
+            None => Admitted::free(),
+        }
     }
 
     async fn read(

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use counted::Counted;
+use counted::{Counted, PERMITS};
 use futures::future::{BoxFuture, join_all};
 use lombard_store::simulated::{Faults, TurnSpawner};
 use lombard_store::{
@@ -109,6 +109,40 @@ async fn a_hot_partition_costs_few_commits_and_few_reads() {
         .collect();
     assert_eq!(again, numbers);
     assert_eq!(engine.commits(), before);
+}
+
+#[tokio::test]
+async fn what_comes_while_the_engine_takes_no_more_goes_along() {
+    let engine = Counted::new(slow());
+    let keyspace = keyspace(&engine, options()).await;
+    increment(&keyspace, b"p", 0).await.unwrap().unwrap();
+    let before = (engine.reads(), engine.commits());
+    let all = u32::try_from(PERMITS).unwrap();
+    let taken = engine.permits.clone().acquire_many_owned(all).await;
+    let put = |id: u8| {
+        let rule = move |rows: &mut Rows<'_>| -> Result<(), Stop<()>> {
+            rows.put(vec![id], vec![id]);
+            Ok(())
+        };
+        keyspace.update(b"p", rule)
+    };
+    let early = join_all((0..10).map(put));
+    let late = async {
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        join_all((10..20).map(put)).await
+    };
+    let free = async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((engine.reads(), engine.commits()), before);
+        drop(taken);
+    };
+    let (early, late, ()) = futures::join!(early, late, free);
+    assert!(early.into_iter().chain(late).all(|answer| answer.is_ok()));
+    assert_eq!((engine.reads(), engine.commits()), (before.0, before.1 + 1));
 }
 
 #[tokio::test]

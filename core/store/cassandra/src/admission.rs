@@ -11,10 +11,11 @@
 //! Decrease Algorithms for Congestion Avoidance*, 1989; RFC 5681, section 3.1). A late answer
 //! to a request that was sent before the last decrease says nothing new.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What is allowed at first, before anything was answered.
 const FIRST: usize = 32;
@@ -24,16 +25,16 @@ const LEAST: usize = 8;
 /// The way in.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     pace: Mutex<Pace>,
 }
 
 /// A permit for one operation, with all requests that it needs; it ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Admitted<'a> {
-    admission: &'a Admission,
+pub(crate) struct Permit {
+    admission: Arc<Admission>,
     /// None only while it is dropped, and where the way in is closed, which it never is.
-    permit: Option<SemaphorePermit<'a>>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// How many, and how that changes.
@@ -53,11 +54,11 @@ struct Pace {
 
 impl Admission {
     /// At most `most` at once; an answer that takes longer than `late_after` is late.
-    pub fn new(most: usize, late_after: Duration) -> Self {
+    pub fn new(most: usize, late_after: Duration) -> Arc<Self> {
         let most = most.clamp(1, Semaphore::MAX_PERMITS);
         let limit = FIRST.min(most);
-        Self {
-            permits: Semaphore::new(limit),
+        Arc::new(Self {
+            permits: Arc::new(Semaphore::new(limit)),
             pace: Mutex::new(Pace {
                 most,
                 late_after,
@@ -66,7 +67,7 @@ impl Admission {
                 in_time: 0,
                 lowered: None,
             }),
-        }
+        })
     }
 
     /// How many are allowed now.
@@ -75,10 +76,10 @@ impl Admission {
     }
 
     /// Waits for its turn.
-    pub async fn admit(&self) -> Admitted<'_> {
-        Admitted {
-            admission: self,
-            permit: self.permits.acquire().await.ok(),
+    pub async fn admit(self: &Arc<Self>) -> Permit {
+        Permit {
+            admission: self.clone(),
+            permit: self.permits.clone().acquire_owned().await.ok(),
         }
     }
 
@@ -101,7 +102,7 @@ impl Admission {
     }
 }
 
-impl Drop for Admitted<'_> {
+impl Drop for Permit {
     fn drop(&mut self) {
         let mut pace = self.admission.pace.lock();
         if pace.owed > 0

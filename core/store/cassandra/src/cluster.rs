@@ -25,7 +25,7 @@ use scylla::statement::batch::Batch;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, SerialConsistency, Statement};
 
-use crate::admission::{Admission, Admitted};
+use crate::admission::{Admission, Permit};
 use crate::fault;
 use crate::options::{CassandraOptions, ClusterOptions};
 use crate::retry::{CommitRetry, ReadRetry};
@@ -49,7 +49,7 @@ pub(crate) struct Cluster {
     pub options: ClusterOptions,
     pub session: Session,
     pub counts: RequestCounts,
-    admission: Admission,
+    admission: Arc<Admission>,
 }
 
 impl fmt::Debug for Cluster {
@@ -206,7 +206,7 @@ impl Cluster {
     }
 
     /// Waits until a read or a commit may be begun, with all requests that it needs.
-    pub async fn admit(&self) -> Admitted<'_> {
+    pub async fn admit(&self) -> Permit {
         self.admission.admit().await
     }
 

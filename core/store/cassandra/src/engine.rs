@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lombard_store::{
-    Changes, Engine, EngineInfo, EventPage, KeyspaceId, PartitionId, Position, Snapshot,
+    Admitted, Changes, Engine, EngineInfo, EventPage, KeyspaceId, PartitionId, Position, Snapshot,
     StoreError, Version, Wanted, limits,
 };
 use parking_lot::RwLock;
@@ -321,6 +321,14 @@ impl Engine for Cassandra {
         Ok(KeyspaceId(id))
     }
 
+    async fn admit(&self, keyspace: KeyspaceId) -> Admitted {
+        match self.keyspace_of(keyspace) {
+            Ok(keyspace) => Admitted::holding(keyspace.cluster.admit().await),
+            // The read or commit says what is wrong.
+            Err(_) => Admitted::free(),
+        }
+    }
+
     async fn read(
         &self,
         partition: &PartitionId,
@@ -328,7 +336,6 @@ impl Engine for Cassandra {
     ) -> Result<Snapshot, StoreError> {
         let keyspace = self.keyspace_of(partition.keyspace)?;
         let attempts = self.options.read_attempts_max;
-        let _admitted = keyspace.cluster.admit().await;
         let turn = self.lanes.read(partition).await;
         let mut doubt = None;
         for _ in 0..READS_MAX {
@@ -363,8 +370,6 @@ impl Engine for Cassandra {
             self.check_clock(&keyspace.cluster.name).await?;
         }
         let deadline_us = self.options.event_index_deadline_ms.saturating_mul(1_000);
-        // Before the lane: whoever holds that must not have to wait for others.
-        let _admitted = keyspace.cluster.admit().await;
         let turn = self.lanes.commit(partition).await;
         keyspace.permit(&partition.key)?;
         let asked = Coordinators::default();

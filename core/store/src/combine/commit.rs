@@ -92,7 +92,10 @@ enum Fate {
 
 impl Committer {
     async fn run(mut self) {
-        while let Some(sent) = self.next() {
+        loop {
+            // What comes while this waits goes along.
+            let _admitted = self.shared.admit(&self.lane).await;
+            let Some(sent) = self.next() else { break };
             let fate = if sent.changes.is_empty() {
                 self.look(sent.expected).await
             } else {

@@ -10,7 +10,7 @@ use super::tell::Listener;
 use super::{Outcome, Shared, Task};
 use crate::error::StoreError;
 use crate::loaded::Loaded;
-use crate::port::{Snapshot, Version, Wanted};
+use crate::port::{Admitted, Snapshot, Version, Wanted};
 
 /// How often a read that is older than what is known already is made again.
 const STALE_READS_MAX: u32 = 8;
@@ -62,8 +62,12 @@ impl Drop for Loader {
 
 impl Loader {
     async fn run(mut self) {
-        while let Some((load, arrivals)) = self.next() {
-            let done = self.load(load.wanted.list, arrivals).await;
+        loop {
+            let admitted = self.shared.admit(&self.lane).await;
+            let Some((load, arrivals)) = self.next() else {
+                break;
+            };
+            let done = self.load(load.wanted.list, arrivals, admitted).await;
             load.done.tell(done);
         }
         self.ended = true;
@@ -84,7 +88,13 @@ impl Loader {
         Some((load?, state.arrivals))
     }
 
-    async fn load(&self, wanted: Vec<Wanted>, arrivals: u64) -> Result<(), StoreError> {
+    async fn load(
+        &self,
+        wanted: Vec<Wanted>,
+        arrivals: u64,
+        admitted: Admitted,
+    ) -> Result<(), StoreError> {
+        let mut admitted = Some(admitted);
         let Shared {
             engine, options, ..
         } = self.shared.as_ref();
@@ -103,7 +113,14 @@ impl Loader {
         for part in parts {
             let mut stale = 0;
             loop {
-                let snapshot = engine.read(&self.lane.partition, &part).await?;
+                let snapshot = {
+                    // None is held over the wait for the outcome of a commit.
+                    let _admitted = match admitted.take() {
+                        Some(admitted) => admitted,
+                        None => self.shared.admit(&self.lane).await,
+                    };
+                    engine.read(&self.lane.partition, &part).await?
+                };
                 if self.take_in(&part, snapshot, arrivals).await? {
                     break;
                 }

@@ -7,9 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lombard_store::simulated::{Faults, Kind, Simulated, SimulatedOptions};
 use lombard_store::{
-    Changes, Engine, EngineInfo, EventPage, KeyspaceId, PartitionId, Position, Snapshot,
+    Admitted, Changes, Engine, EngineInfo, EventPage, KeyspaceId, PartitionId, Position, Snapshot,
     StoreError, Version, Wanted,
 };
+use tokio::sync::Semaphore;
+
+/// How many reads and commits it takes at once.
+pub const PERMITS: usize = 1_000;
 
 /// The simulated engine, counted.
 pub struct Counted {
@@ -21,6 +25,8 @@ pub struct Counted {
     pub rows_in_largest_commit: AtomicUsize,
     /// So many of the next reads fail as unavailable.
     pub fail_reads: AtomicUsize,
+    /// Of [`PERMITS`].
+    pub permits: Arc<Semaphore>,
 }
 
 impl Counted {
@@ -34,6 +40,7 @@ impl Counted {
             commits: AtomicUsize::new(0),
             rows_in_largest_commit: AtomicUsize::new(0),
             fail_reads: AtomicUsize::new(0),
+            permits: Arc::new(Semaphore::new(PERMITS)),
         })
     }
 
@@ -55,6 +62,9 @@ impl Engine for Counted {
     }
     async fn keyspace(&self, name: &str) -> Result<KeyspaceId, StoreError> {
         self.inner.keyspace(name).await
+    }
+    async fn admit(&self, _: KeyspaceId) -> Admitted {
+        Admitted::holding(self.permits.clone().acquire_owned().await.unwrap())
     }
     async fn read(
         &self,
