@@ -44,6 +44,8 @@ impl Engine for Postgres {
         tell.tell(NAME, "starting".to_owned());
         let options = Options {
             port: Some(PORT),
+            shared_buffers_mib: 512,
+            settings: settings(),
             ..Options::default()
         };
         let home = Home::Kept(folder.to_owned());
@@ -68,6 +70,18 @@ impl Engine for Postgres {
     fn reach(&self) -> String {
         format!("postgres://{USER}@127.0.0.1:{PORT}/{DATABASE}, without a password")
     }
+}
+
+/// For a person's load, not a test's few rows. With the server's defaults such a load makes
+/// a checkpoint every few seconds, and behind each every page goes into the log whole once.
+fn settings() -> Vec<(String, String)> {
+    [
+        ("max_wal_size", "4GB"),
+        ("checkpoint_timeout", "15min"),
+        ("wal_buffers", "32MB"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
 }
 
 fn installed(binaries: Binaries) -> Installed {
