@@ -81,6 +81,16 @@ impl SerializeRow for Values<'_> {
     }
 }
 
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    In(Position),
+    /// The version is another one. Nothing was changed.
+    Conflict,
+    /// The partition is on another cluster; here is a copy. Nothing was changed.
+    Copy,
+}
+
 /// Commits if the partition's version is still `expected`.
 ///
 /// # Errors
@@ -93,7 +103,7 @@ pub(crate) async fn commit(
     expected: Version,
     changes: &Changes,
     coordinators: &Coordinators,
-) -> Result<Option<Position>, StoreError> {
+) -> Result<Done, StoreError> {
     let rows_max = STATEMENTS_MAX - OWN_STATEMENTS;
     if changes.rows.len() > rows_max {
         return Err(StoreError::LimitExceeded(format!(
@@ -103,7 +113,7 @@ pub(crate) async fn commit(
     }
     // A version that a column cannot hold is nobody's.
     let Ok(expected_is) = i64::try_from(expected.0) else {
-        return Ok(None);
+        return Ok(Done::Conflict);
     };
     let events = (changes.rows.iter()).filter(|(_, change)| matches!(change, Change::Event(_)));
     let announced = events::Announced {
@@ -133,9 +143,10 @@ pub(crate) async fn commit(
                 if commit.has_events {
                     keyspace.saw_event(position);
                 }
-                return Ok(Some(position));
+                return Ok(Done::In(position));
             }
-            Sent::Conflict => return Ok(None),
+            Sent::Conflict => return Ok(Done::Conflict),
+            Sent::Copy => return Ok(Done::Copy),
             Sent::Behind(other) => {
                 // Only a fence gives a position to a partition that has no version.
                 begin = false;
@@ -165,6 +176,8 @@ enum Sent {
     In,
     /// The version is another one.
     Conflict,
+    /// It is that of a copy.
+    Copy,
     /// The version is right, but there is a position at or behind ours already.
     Behind(Position),
 }
@@ -192,6 +205,7 @@ impl Commit<'_> {
         let version = number(&rows, "version").map_err(|error| unread(&error))?;
         let position = number(&rows, "position").map_err(|error| unread(&error))?;
         match position {
+            _ if version.is_some_and(|version| version < 0) => Ok(Sent::Copy),
             Some(position)
                 if version.unwrap_or(0) == self.expected && position >= signed(self.position.0)
                     || (self.begin && version.is_none()) =>

@@ -15,19 +15,19 @@ use parking_lot::RwLock;
 
 use crate::clock::{Clock, PhysicalClock};
 use crate::cluster::Cluster;
-use crate::coordinators::Coordinators;
+use crate::commit::Done;
 use crate::counts::AbsentCounts;
 use crate::events::{self, Following};
 use crate::keyspace::Keyspace;
 use crate::lanes::Lanes;
+use crate::moving::{Pair, Tools};
 use crate::nodes::{self, NodeFacts, NodeSettings};
 use crate::options::CassandraOptions;
+use crate::read::{Looked, is_a_copy};
 use crate::ring::{Guard, Stranger};
 use crate::watch::Watched;
-use crate::{commit, partitions, read};
+use crate::{guarded, partitions};
 
-/// How often a read is made anew because its coordinator could not be asked after it.
-const READS_MAX: u32 = 3;
 /// How often the clock is compared with the nodes' while events are written.
 const CLOCK_CHECK_US: u64 = 30_000_000;
 
@@ -36,7 +36,7 @@ pub struct Cassandra {
     options: CassandraOptions,
     clock: Clock,
     clusters: BTreeMap<String, Connected>,
-    keyspaces: RwLock<Vec<Arc<Keyspace>>>,
+    keyspaces: RwLock<Vec<Opened>>,
     lanes: Lanes,
     watched: Watched,
     /// Held while a keyspace is opened: each is opened once.
@@ -46,6 +46,31 @@ pub struct Cassandra {
 /// Who we are, in words, for a person who looks into the cluster.
 fn holder() -> String {
     format!("process {}", std::process::id())
+}
+
+/// A keyspace that was opened.
+#[derive(Debug, Clone)]
+enum Opened {
+    Alone(Arc<Keyspace>),
+    /// It moves from one cluster to another.
+    Moving(Arc<Pair>),
+}
+
+impl Opened {
+    /// The keyspaces in Cassandra that it is.
+    fn keyspaces(&self) -> Vec<&Arc<Keyspace>> {
+        match self {
+            Self::Alone(keyspace) => vec![keyspace],
+            Self::Moving(pair) => pair.keyspaces().to_vec(),
+        }
+    }
+
+    fn service(&self) -> &str {
+        match self {
+            Self::Alone(keyspace) => &keyspace.service,
+            Self::Moving(pair) => &pair.keyspaces()[0].service,
+        }
+    }
 }
 
 /// A cluster, and what its nodes said.
@@ -106,17 +131,15 @@ impl Cassandra {
 
     /// What was not found, by service's keyspace and slice of the ring, since the start.
     pub fn absent(&self) -> Vec<(String, AbsentCounts)> {
-        let keyspaces = self.keyspaces.read();
-        let counts = keyspaces
-            .iter()
-            .map(|keyspace| (keyspace.service.clone(), keyspace.absent()));
-        counts.collect()
+        let counts = self.absent_by_cluster().into_iter();
+        counts.map(|(_, service, absent)| (service, absent)).collect()
     }
 
     /// The same, with the cluster of each.
     pub(crate) fn absent_by_cluster(&self) -> Vec<(String, String, AbsentCounts)> {
         let keyspaces = self.keyspaces.read();
-        let counts = keyspaces.iter().map(|keyspace| {
+        let keyspaces = keyspaces.iter().flat_map(Opened::keyspaces);
+        let counts = keyspaces.map(|keyspace| {
             let cluster = keyspace.cluster.name.clone();
             (cluster, keyspace.service.clone(), keyspace.absent())
         });
@@ -156,7 +179,7 @@ impl Cassandra {
             .collect()
     }
 
-    fn keyspace_of(&self, id: KeyspaceId) -> Result<Arc<Keyspace>, StoreError> {
+    fn keyspace_of(&self, id: KeyspaceId) -> Result<Opened, StoreError> {
         let keyspaces = self.keyspaces.read();
         let keyspace = keyspaces.get(usize::from(id.0)).cloned();
         keyspace.ok_or_else(|| StoreError::Closed(format!("keyspace {} was never opened", id.0)))
@@ -164,11 +187,58 @@ impl Cassandra {
 
     fn opened(&self, name: &str) -> Option<KeyspaceId> {
         let keyspaces = self.keyspaces.read();
-        let found = keyspaces.iter().find(|keyspace| keyspace.service == name);
-        found.map(|keyspace| keyspace.id)
+        let place = keyspaces.iter().position(|opened| opened.service() == name)?;
+        u16::try_from(place).ok().map(KeyspaceId)
     }
 
-    fn following(&self) -> Following {
+    /// Opens a service's keyspace on one cluster.
+    async fn open_on(
+        &self,
+        cluster: &str,
+        id: KeyspaceId,
+        name: &str,
+    ) -> Result<Keyspace, StoreError> {
+        let Some(connected) = self.clusters.get(cluster) else {
+            return Err(StoreError::Misconfigured(format!(
+                "cassandra: there is no cluster {cluster:?} for {name}"
+            )));
+        };
+        let now_us = || self.clock.now_us();
+        let parts = (connected.cluster.clone(), connected.guard.clone());
+        Keyspace::open(id, name, parts, &self.options, &now_us, &holder()).await
+    }
+
+    pub(crate) fn tools(&self) -> Tools<'_> {
+        Tools {
+            clock: &self.clock,
+            options: &self.options,
+        }
+    }
+
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// The two keyspaces of a service that moves.
+    ///
+    /// # Errors
+    /// [`StoreError::Misconfigured`]: no move of it is configured; what opening it may fail with.
+    pub(crate) async fn pair_of(
+        &self,
+        service: &str,
+    ) -> Result<(KeyspaceId, Arc<Pair>), StoreError> {
+        let id = self.keyspace(service).await?;
+        match self.keyspace_of(id)? {
+            Opened::Moving(pair) => Ok((id, pair)),
+            Opened::Alone(keyspace) => Err(StoreError::Misconfigured(format!(
+                "cassandra: {service} is on cluster {:?} and does not move: configure \
+                 cassandra.moves.{service}.to",
+                keyspace.cluster.name
+            ))),
+        }
+    }
+
+    pub(crate) fn following(&self) -> Following {
         let options = &self.options;
         let deadline = options.event_index_deadline_ms;
         let apart = options.clock_skew_max_ms.saturating_mul(2);
@@ -270,6 +340,11 @@ impl Cassandra {
             add("rows not found", sum(&absent.rows));
             add("partitions not found", sum(&absent.partitions));
         }
+        for opened in self.keyspaces.read().iter() {
+            if let Opened::Moving(pair) = opened {
+                figures.extend(pair.figures());
+            }
+        }
         for service in self.watched.alerting() {
             let what = "far more partitions than usual are not found".to_owned();
             figures.push((format!("{service}: alert"), what));
@@ -297,33 +372,27 @@ impl Engine for Cassandra {
         if let Some(id) = self.opened(name) {
             return Ok(id);
         }
-        let cluster = self.options.cluster_of(name);
-        let Some(connected) = self.clusters.get(cluster) else {
-            return Err(StoreError::Misconfigured(format!(
-                "cassandra: there is no cluster {cluster:?} for {name}"
-            )));
-        };
         let number = self.keyspaces.read().len();
         let id = u16::try_from(number)
             .map_err(|_| StoreError::LimitExceeded(format!("{number} keyspaces are open")))?;
-        let now_us = || self.clock.now_us();
-        let holder = holder();
-        let keyspace = Keyspace::open(
-            KeyspaceId(id),
-            name,
-            (connected.cluster.clone(), connected.guard.clone()),
-            &self.options,
-            &now_us,
-            &holder,
-        );
-        let keyspace = keyspace.await?;
-        self.keyspaces.write().push(Arc::new(keyspace));
-        Ok(KeyspaceId(id))
+        let id = KeyspaceId(id);
+        let home = self.open_on(self.options.cluster_of(name), id, name).await?;
+        let opened = match self.options.moves.get(name) {
+            None => Opened::Alone(Arc::new(home)),
+            Some(moving) => {
+                let other = self.open_on(&moving.to, id, name).await?;
+                Opened::Moving(Arc::new(Pair::open(home, other, &holder()).await?))
+            }
+        };
+        self.keyspaces.write().push(opened);
+        Ok(id)
     }
 
     async fn admit(&self, keyspace: KeyspaceId) -> Admitted {
         match self.keyspace_of(keyspace) {
-            Ok(keyspace) => Admitted::holding(keyspace.cluster.admit().await),
+            Ok(Opened::Alone(keyspace)) => Admitted::holding(keyspace.cluster.admit().await),
+            // Always in the order of their names, so that nobody waits for one who waits.
+            Ok(Opened::Moving(pair)) => Admitted::holding(pair.admit().await),
             // The read or commit says what is wrong.
             Err(_) => Admitted::free(),
         }
@@ -334,28 +403,21 @@ impl Engine for Cassandra {
         partition: &PartitionId,
         wanted: &[Wanted],
     ) -> Result<Snapshot, StoreError> {
-        let keyspace = self.keyspace_of(partition.keyspace)?;
-        let attempts = self.options.read_attempts_max;
+        let opened = self.keyspace_of(partition.keyspace)?;
         let turn = self.lanes.read(partition).await;
-        let mut doubt = None;
-        for _ in 0..READS_MAX {
-            keyspace.permit(&partition.key)?;
-            let asked = Coordinators::default();
-            let read = read::snapshot(&keyspace, partition, wanted, attempts, &asked);
-            let snapshot = read.await?;
-            let is_new = snapshot.version == Version(0);
-            let now = self.clock.now_us();
-            match keyspace.vouch(&partition.key, &asked, is_new, now).await {
-                Ok(()) => {
-                    turn.has_read();
-                    self.clock.saw(snapshot.position);
-                    return Ok(snapshot);
+        let snapshot = match &opened {
+            Opened::Moving(pair) => pair.read(self.tools(), partition, wanted).await?,
+            Opened::Alone(keyspace) => {
+                let attempts = self.options.read_attempts_max;
+                let read = guarded::read(keyspace, &self.clock, attempts, partition, wanted);
+                match read.await? {
+                    Looked::State(snapshot) => snapshot,
+                    Looked::Copy => return Err(is_a_copy(keyspace, &partition.key)),
                 }
-                // Another coordinator may be one that can be asked.
-                Err(error) => doubt = Some(error),
             }
-        }
-        Err(doubt.unwrap_or_else(|| StoreError::Unavailable("cassandra: nothing was read".into())))
+        };
+        turn.has_read();
+        Ok(snapshot)
     }
 
     async fn commit(
@@ -364,36 +426,37 @@ impl Engine for Cassandra {
         expected: Version,
         changes: Changes,
     ) -> Result<Option<Position>, StoreError> {
-        let keyspace = self.keyspace_of(partition.keyspace)?;
+        let opened = self.keyspace_of(partition.keyspace)?;
         let is_event = |change| matches!(change, &lombard_store::Change::Event(_));
         if changes.rows.values().any(is_event) {
-            self.check_clock(&keyspace.cluster.name).await?;
-        }
-        let deadline_us = self.options.event_index_deadline_ms.saturating_mul(1_000);
-        let turn = self.lanes.commit(partition).await;
-        keyspace.permit(&partition.key)?;
-        let asked = Coordinators::default();
-        let committed = commit::commit(
-            &keyspace,
-            &self.clock,
-            deadline_us,
-            partition,
-            expected,
-            &changes,
-            &asked,
-        );
-        let committed = committed.await?;
-        turn.has_committed(committed.is_none());
-        if committed.is_some() {
-            let begun = expected == Version(0);
-            if begun {
-                keyspace.count_begun(&partition.key);
+            for keyspace in opened.keyspaces() {
+                self.check_clock(&keyspace.cluster.name).await?;
             }
-            let now = self.clock.now_us();
-            let vouched = keyspace.vouch(&partition.key, &asked, begun, now).await;
-            // It is in, among nodes that may not be believed: nobody knows what it is in.
-            vouched.map_err(|error| StoreError::Ambiguous(error.to_string()))?;
         }
+        let turn = self.lanes.commit(partition).await;
+        let committed = match &opened {
+            Opened::Moving(pair) => {
+                let committed = pair.commit(self.tools(), partition, expected, &changes);
+                committed.await?
+            }
+            Opened::Alone(keyspace) => {
+                let deadline_us = self.options.event_index_deadline_ms.saturating_mul(1_000);
+                let done = guarded::commit(
+                    keyspace,
+                    &self.clock,
+                    deadline_us,
+                    partition,
+                    expected,
+                    &changes,
+                );
+                match done.await? {
+                    Done::In(position) => Some(position),
+                    Done::Conflict => None,
+                    Done::Copy => return Err(is_a_copy(keyspace, &partition.key)),
+                }
+            }
+        };
+        turn.has_committed(committed.is_none());
         Ok(committed)
     }
 
@@ -408,10 +471,17 @@ impl Engine for Cassandra {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Bytes>, StoreError> {
-        let keyspace = self.keyspace_of(keyspace)?;
-        keyspace.permit_all()?;
-        let listed = partitions::list(&keyspace, after, limit).await?;
-        keyspace.vouch_for_all(self.clock.now_us()).await?;
+        let opened = self.keyspace_of(keyspace)?;
+        for keyspace in opened.keyspaces() {
+            keyspace.permit_all()?;
+        }
+        let listed = match &opened {
+            Opened::Alone(keyspace) => partitions::list(keyspace, after, limit).await?,
+            Opened::Moving(pair) => pair.partitions(after, limit).await?,
+        };
+        for keyspace in opened.keyspaces() {
+            keyspace.vouch_for_all(self.clock.now_us()).await?;
+        }
         Ok(listed)
     }
 
@@ -421,12 +491,21 @@ impl Engine for Cassandra {
         after: Position,
         limit: usize,
     ) -> Result<EventPage, StoreError> {
-        let keyspace = self.keyspace_of(keyspace)?;
-        keyspace.permit_all()?;
+        let opened = self.keyspace_of(keyspace)?;
+        for keyspace in opened.keyspaces() {
+            keyspace.permit_all()?;
+        }
         let following = self.following();
-        let page = events::follow(&keyspace, &self.clock, following, after, limit).await?;
+        let page = match &opened {
+            Opened::Alone(keyspace) => {
+                events::follow(keyspace, &self.clock, following, after, limit).await?
+            }
+            Opened::Moving(pair) => pair.events(self.tools(), following, after, limit).await?,
+        };
         // An entry of the index that was not found is never looked for again.
-        keyspace.vouch_for_all(self.clock.now_us()).await?;
+        for keyspace in opened.keyspaces() {
+            keyspace.vouch_for_all(self.clock.now_us()).await?;
+        }
         Ok(page)
     }
 

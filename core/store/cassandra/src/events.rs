@@ -36,9 +36,9 @@
 //! that lists its buckets, so that a follower that begins long ago need not ask for each ten
 //! seconds of the years between. Entries are kept as long as the events are.
 
-mod announce;
+pub(crate) mod announce;
 mod fence;
-mod follow;
+pub(crate) mod follow;
 
 pub(crate) use announce::{Announced, Announcements, announce};
 pub(crate) use follow::{Following, follow};
@@ -51,7 +51,7 @@ use crate::value;
 /// What comes before the position in the key of a mark.
 const MARK: &[u8] = b"\xff\xffe";
 /// How much time one partition of the index holds.
-const BUCKET_US: u64 = 10_000_000;
+pub(crate) const BUCKET_US: u64 = 10_000_000;
 /// How much time one partition of the list of buckets holds: a day.
 const DAY_US: u64 = 86_400_000_000;
 
@@ -63,24 +63,24 @@ pub(crate) fn mark(position: Position) -> Vec<u8> {
 }
 
 /// The bucket of a position.
-fn bucket_of(position: Position) -> u64 {
+pub(crate) fn bucket_of(position: Position) -> u64 {
     position.0 / BUCKET_US
 }
 
 /// The day that a bucket lies in.
-fn day_of(bucket: u64) -> u64 {
+pub(crate) fn day_of(bucket: u64) -> u64 {
     bucket / (DAY_US / BUCKET_US)
 }
 
 /// A commit that was announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    at: Position,
-    partition: Bytes,
+pub(crate) struct Entry {
+    pub at: Position,
+    pub partition: Bytes,
     /// That the partition has with it.
-    version: Version,
+    pub version: Version,
     /// Of its event rows, in order.
-    keys: Vec<Bytes>,
+    pub keys: Vec<Bytes>,
 }
 
 impl Entry {

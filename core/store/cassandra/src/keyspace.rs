@@ -12,6 +12,7 @@ use crate::coordinators::Coordinators;
 use crate::counts::{AbsentCounts, Slices, slice_of};
 use crate::events::Announcements;
 use crate::fault;
+use crate::moving;
 use crate::options::CassandraOptions;
 use crate::ring::Guard;
 use crate::schema;
@@ -172,6 +173,9 @@ impl Keyspace {
         }
         found.check_replication(&cluster, options, &name)?;
         found.check_schema(&name, newest)?;
+        if found.moves && !options.moves.contains_key(service) {
+            moving::refuse_alone(&cluster, &name, service).await?;
+        }
         Ok(Self {
             id,
             service: service.to_owned(),
@@ -292,6 +296,8 @@ struct Found {
     /// How its tables repair on reading.
     read_repair: Vec<(String, String)>,
     recorded: schema::Recorded,
+    /// Whether there is a record of a move.
+    moves: bool,
 }
 
 impl Found {
@@ -326,7 +332,12 @@ impl Found {
             .map_err(|error| fault::of_answer(&what, &error))?;
         for row in rows {
             let row = row.map_err(|error| fault::of_answer(&what, &error))?;
-            found.columns.insert(row);
+            // Only keyspaces that move have it.
+            if row.0 == moving::TABLE {
+                found.moves = true;
+            } else {
+                found.columns.insert(row);
+            }
         }
         let select =
             "SELECT table_name, read_repair FROM system_schema.tables WHERE keyspace_name = ?";

@@ -7,6 +7,7 @@
 //! - Commits with events are found by time through an index that is written before them
 //!   (module `events`).
 //! - Every value has a checksum (module `value`).
+//! - A keyspace can move to another cluster while it is used (module [`moving`]).
 //! - A node that owns ranges without having their data is not believed (module `ring`), and
 //!   when "not found" becomes frequent it is said (module `absence`).
 //!
@@ -32,8 +33,10 @@ mod engine;
 mod events;
 mod fault;
 pub mod growth;
+mod guarded;
 mod keyspace;
 mod lanes;
+pub mod moving;
 mod nodes;
 mod options;
 mod partitions;
@@ -50,5 +53,5 @@ pub use clock::PhysicalClock;
 pub use counts::{AbsentCounts, TOKEN_SLICES};
 pub use engine::Cassandra;
 pub use nodes::NodeFacts;
-pub use options::{CassandraOptions, ClusterOptions, Replication, TlsOptions};
+pub use options::{CassandraOptions, ClusterOptions, MoveOptions, Replication, TlsOptions};
 pub use ring::Stranger;

@@ -22,6 +22,8 @@ pub struct CassandraOptions {
     pub default_cluster: String,
     /// Services (keyspaces of the store) that live on another cluster than the default one.
     pub services: BTreeMap<String, String>,
+    /// Services whose keyspace moves from its cluster to another while they serve.
+    pub moves: BTreeMap<String, MoveOptions>,
     /// A service's keyspace in Cassandra is this, an underscore, and the service's name.
     pub keyspace_prefix: String,
     /// Most reads and commits that are on their way to one cluster at once; others wait for
@@ -71,6 +73,7 @@ impl Default for CassandraOptions {
             clusters: BTreeMap::from([("main".to_owned(), ClusterOptions::default())]),
             default_cluster: "main".to_owned(),
             services: BTreeMap::new(),
+            moves: BTreeMap::new(),
             keyspace_prefix: "lombard".to_owned(),
             operations_in_flight_max: 1_024,
             late_after_ms: 250,
@@ -89,6 +92,15 @@ impl Default for CassandraOptions {
             allow_unsafe_replication: false,
         }
     }
+}
+
+/// A keyspace that moves. All processes that use it must have the same.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoveOptions {
+    /// The cluster that it moves to. New partitions begin at the one that the service is
+    /// configured for, until the two are exchanged.
+    pub to: String,
 }
 
 /// One cluster: where it is, and how one gets in.
@@ -195,13 +207,26 @@ impl CassandraOptions {
             let what = format!("services.{service}");
             (what, cluster)
         });
+        let targets = self.moves.iter().map(|(service, moving)| {
+            let what = format!("moves.{service}.to");
+            (what, &moving.to)
+        });
         let default = ("default_cluster".to_owned(), &self.default_cluster);
-        for (what, cluster) in std::iter::once(default).chain(users) {
+        for (what, cluster) in std::iter::once(default).chain(users).chain(targets) {
             if !self.clusters.contains_key(cluster) {
                 let known: Vec<&str> = self.clusters.keys().map(String::as_str).collect();
                 return misconfigured(format!(
                     "{what} names the cluster {cluster:?}, which is none of [{}]",
                     known.join(", ")
+                ));
+            }
+        }
+        for (service, moving) in &self.moves {
+            if moving.to == self.cluster_of(service) {
+                return misconfigured(format!(
+                    "moves.{service}.to names the cluster {:?}, where {service} is already: name \
+                     the other one",
+                    moving.to
                 ));
             }
         }
@@ -318,6 +343,11 @@ mod tests {
             o.services.insert("card".into(), "nowhere".into());
         });
         assert!(service.contains("services.card") && service.contains("nowhere"));
+        let still = change(|o| {
+            let to = "main".into();
+            o.moves.insert("card".into(), MoveOptions { to });
+        });
+        assert!(still.contains("moves.card.to"), "{still}");
         let replicas = change(|o| {
             for cluster in o.clusters.values_mut() {
                 cluster.replication.factor = 2;

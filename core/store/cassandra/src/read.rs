@@ -35,6 +35,7 @@ use scylla::statement::prepared::PreparedStatement;
 use crate::coordinators::Coordinators;
 use crate::fault;
 use crate::keyspace::Keyspace;
+use crate::moving;
 use crate::value;
 
 /// The key of the row that every partition has from its first commit on.
@@ -46,15 +47,48 @@ type Columns = (Bytes, Option<Bytes>, Option<i64>, Option<i64>);
 /// The state that a read saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Zero: the partition has never been written.
+    /// Zero: the partition has never been written. Of a copy, the version that it is of;
+    /// zero while it is being filled.
     pub version: Version,
     pub position: Position,
+    /// The version as it is stored: below zero in a copy ([`crate::moving`]), zero for none.
+    pub stored: i64,
 }
 
 const NOTHING: Seen = Seen {
     version: Version(0),
     position: Position(0),
+    stored: 0,
 };
+
+impl Seen {
+    /// Whether what was read is a copy of what another cluster has, or had.
+    pub fn is_copy(self) -> bool {
+        self.stored < 0
+    }
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub(crate) enum Looked {
+    /// The partition, or that it has never been written.
+    State(Snapshot),
+    /// A copy: the partition is on the other cluster, or on its way.
+    Copy,
+}
+
+/// What is said of a copy where no move is configured.
+pub(crate) fn is_a_copy(keyspace: &Keyspace, partition: &[u8]) -> StoreError {
+    StoreError::Misconfigured(format!(
+        "cassandra: partition {} of keyspace {} is on another cluster than {:?}: what is here is \
+         a copy, which is neither read nor committed to. The keyspace is being moved: configure \
+         cassandra.moves.{} in this process, as in those that see both clusters",
+        partition.escape_ascii(),
+        keyspace.name,
+        keyspace.cluster.name,
+        keyspace.service
+    ))
+}
 
 /// A range that was read: its rows, and the version that they are of; none if there are no
 /// rows to tell it, or rows of several versions.
@@ -74,7 +108,7 @@ pub(crate) async fn snapshot(
     wanted: &[Wanted],
     attempts_max: u32,
     coordinators: &Coordinators,
-) -> Result<Snapshot, StoreError> {
+) -> Result<Looked, StoreError> {
     let mut keys: Vec<&[u8]> = vec![HEAD];
     let mut ranges: Vec<Option<Bounds>> = Vec::new();
     for wanted in wanted {
@@ -88,6 +122,9 @@ pub(crate) async fn snapshot(
     for _ in 0..attempts_max {
         let attempt = attempt(keyspace, partition, &keys, &ranges, coordinators);
         if let Some((seen, points, ranges)) = attempt.await? {
+            if seen.is_copy() {
+                return Ok(Looked::Copy);
+            }
             let mut ranges = ranges.into_iter();
             let found = wanted.iter().map(|wanted| match wanted {
                 Wanted::Row(key) => {
@@ -103,11 +140,11 @@ pub(crate) async fn snapshot(
             let absent = asked.filter(|(wanted, rows)| is_row(wanted) && rows.is_empty());
             let absent = absent.count() as u64;
             keyspace.count_read(&partition.key, absent, seen.version == Version(0));
-            return Ok(Snapshot {
+            return Ok(Looked::State(Snapshot {
                 version: seen.version,
                 found,
                 position: seen.position,
-            });
+            }));
         }
     }
     Err(StoreError::Contended {
@@ -136,6 +173,9 @@ async fn attempt(
     }));
     let (by_key, reads) = futures::join!(by_key, reads);
     let (seen, points) = by_key?;
+    if seen.is_copy() {
+        return Ok(Some((seen, Vec::new(), Vec::new())));
+    }
     let mut found = Vec::with_capacity(bounds.len());
     let mut again = Vec::new();
     for (place, read) in reads.into_iter().enumerate() {
@@ -294,10 +334,17 @@ fn state(
     position: Option<i64>,
 ) -> Result<Seen, StoreError> {
     let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
-    match (number(version), number(position)) {
-        (Some(version), Some(position)) if version > 0 => Ok(Seen {
-            version: Version(version),
+    match (version, number(position)) {
+        // A copy need not have a position: its rows came from where they have one.
+        (Some(stored), position) if stored < 0 => Ok(Seen {
+            version: moving::State::of(stored).version(),
+            position: Position(position.unwrap_or(0)),
+            stored,
+        }),
+        (Some(stored), Some(position)) if stored > 0 => Ok(Seen {
+            version: Version(stored.unsigned_abs()),
             position: Position(position),
+            stored,
         }),
         _ => Err(StoreError::Damaged(format!(
             "partition {} has the row {}, but version {version:?} and position {position:?}",

@@ -7,6 +7,7 @@
 //! event_index    (bucket, at, partition) → version, keys: commits with events, by time
 //! event_buckets  (day, bucket): which buckets of the index there are
 //! schema_migrations  (keyspace_name, id) → name, applied_at
+//! moves          (keyspace_name, what) → value: only where it is moved (module `moving`)
 //! ```
 //!
 //! **Options of `rows`, and why:**
@@ -200,6 +201,15 @@ async fn make_locks(cluster: &Cluster, replication: &str) -> Result<(), StoreErr
         agree(session).await?;
     }
     Ok(())
+}
+
+/// Makes a table that only some keyspaces have.
+///
+/// # Errors
+/// It is not allowed, or the nodes do not agree on it.
+pub(crate) async fn make_table(cluster: &Cluster, create: &str) -> Result<(), StoreError> {
+    change(&cluster.session, create).await?;
+    agree(&cluster.session).await
 }
 
 async fn migrate_locked(

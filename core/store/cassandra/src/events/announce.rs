@@ -25,7 +25,7 @@ const TRIES_MAX: u32 = 6;
 /// How many buckets a process remembers to have put on record.
 const BUCKETS_KNOWN_MAX: usize = 8;
 /// Most entries that are written together.
-const TOGETHER_MAX: usize = 128;
+pub(crate) const TOGETHER_MAX: usize = 128;
 /// Most bytes of keys that are written together. A node warns of batches over several
 /// partitions only; this keeps a write short.
 const TOGETHER_BYTES_MAX: usize = 128 << 10;
@@ -145,7 +145,11 @@ fn take(waiting: &mut Vec<Waiting>) -> Vec<Waiting> {
     waiting.drain(..count).collect()
 }
 
-async fn write(
+/// Writes entries of one bucket.
+///
+/// # Errors
+/// Nobody knows whether they are there; they may be written again.
+pub(crate) async fn write(
     keyspace: &Keyspace,
     bucket: u64,
     entries: Vec<(Position, &Announced)>,
@@ -175,7 +179,10 @@ async fn write(
 }
 
 /// Puts the bucket on record, once in this process.
-async fn open_bucket(keyspace: &Keyspace, bucket: u64) -> Result<(), StoreError> {
+///
+/// # Errors
+/// Nobody answers.
+pub(crate) async fn open_bucket(keyspace: &Keyspace, bucket: u64) -> Result<(), StoreError> {
     if keyspace.buckets.lock().contains(&bucket) {
         return Ok(());
     }

@@ -15,18 +15,18 @@ use crate::commit::signed;
 use crate::coordinators::Coordinators;
 use crate::fault;
 use crate::keyspace::Keyspace;
-use crate::read::{HEAD, Seen, points};
+use crate::read::{HEAD, Seen, is_a_copy, points};
 
 /// How many commits' rows are read at once.
-const READS_AT_ONCE: usize = 16;
+pub(crate) const READS_AT_ONCE: usize = 16;
 /// How many days' lists of buckets are read at once.
-const DAYS_AT_ONCE: usize = 8;
+pub(crate) const DAYS_AT_ONCE: usize = 8;
 /// Event rows that one read asks for.
 const KEYS_PER_READ_MAX: usize = 256;
 /// How long to wait before looking again at what is undecided.
-const UNDECIDED_PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const UNDECIDED_PAUSE: Duration = Duration::from_millis(20);
 /// The longest sleep before looking at the clock again.
-const SLEEP_MAX: Duration = Duration::from_millis(100);
+pub(crate) const SLEEP_MAX: Duration = Duration::from_millis(100);
 
 /// How a follower goes about it.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +123,7 @@ async fn page(
 
 /// Adds a commit's events, unless the page is full: then it ends before them. Commits of
 /// one position stay together.
-fn add(page: &mut EventPage, events: Vec<EventRow>, limit: usize) -> bool {
+pub(crate) fn add(page: &mut EventPage, events: Vec<EventRow>, limit: usize) -> bool {
     let Some(first) = events.first().map(|event| event.position) else {
         return true;
     };
@@ -141,7 +141,10 @@ fn add(page: &mut EventPage, events: Vec<EventRow>, limit: usize) -> bool {
 }
 
 /// The buckets of a day, from one on.
-async fn buckets(keyspace: &Keyspace, day: u64, from: u64) -> Result<Vec<u64>, StoreError> {
+///
+/// # Errors
+/// Nobody answers.
+pub(crate) async fn buckets(keyspace: &Keyspace, day: u64, from: u64) -> Result<Vec<u64>, StoreError> {
     let what = "reading the list of buckets";
     let mut found = Vec::new();
     let mut state = PagingState::start();
@@ -169,7 +172,10 @@ async fn buckets(keyspace: &Keyspace, day: u64, from: u64) -> Result<Vec<u64>, S
 
 /// Entries of a bucket, about `limit` of them, all of a position or none; and whether that
 /// is all.
-async fn announced(
+///
+/// # Errors
+/// Nobody answers, or an entry is damaged.
+pub(crate) async fn announced(
     keyspace: &Keyspace,
     bucket: u64,
     after: Position,
@@ -251,7 +257,7 @@ async fn outcome(
 
 /// Fences a commit, and gives whether it is done. If it cannot be, the next look says
 /// whether the cluster answers at all.
-async fn raise(keyspace: &Keyspace, entry: &Entry) -> bool {
+pub(crate) async fn raise(keyspace: &Keyspace, entry: &Entry) -> bool {
     let partition = entry.partition.escape_ascii();
     let (name, position) = (&keyspace.name, entry.at.0);
     match fence::raise(keyspace, &entry.partition, entry.at).await {
@@ -284,6 +290,29 @@ async fn look(
     entry: &Entry,
     statement: &PreparedStatement,
 ) -> Result<Option<Vec<EventRow>>, StoreError> {
+    match sight(keyspace, entry, statement).await? {
+        Sighted::In(events) => Ok(Some(events)),
+        Sighted::NotIn(seen) if seen.is_copy() => Err(is_a_copy(keyspace, &entry.partition)),
+        Sighted::NotIn(seen) => Ok(cannot_come(entry, seen).then(Vec::new)),
+    }
+}
+
+/// What a partition says of an announced commit.
+pub(crate) enum Sighted {
+    In(Vec<EventRow>),
+    /// It is not in the state that was seen.
+    NotIn(Seen),
+}
+
+/// Looks at one cluster's partition for an announced commit.
+///
+/// # Errors
+/// Nobody answers, or a row is damaged.
+pub(crate) async fn sight(
+    keyspace: &Keyspace,
+    entry: &Entry,
+    statement: &PreparedStatement,
+) -> Result<Sighted, StoreError> {
     let mark = mark(entry.at);
     // The page as a whole is vouched for, by all nodes.
     let asked = Coordinators::default();
@@ -298,18 +327,18 @@ async fn look(
         let (seen, rows) = read;
         // Each part is one consistent read, and each has the mark.
         if !rows.iter().any(|(key, _)| key == &mark) {
-            return Ok(cannot_come(entry, seen).then(Vec::new));
+            return Ok(Sighted::NotIn(seen));
         }
         events.extend(
             some.iter()
                 .filter_map(|key| event(keyspace, entry, key, &rows)),
         );
     }
-    Ok(Some(events))
+    Ok(Sighted::In(events))
 }
 
 /// Whether the partition has gone past the commit, which is not in.
-fn cannot_come(entry: &Entry, seen: Seen) -> bool {
+pub(crate) fn cannot_come(entry: &Entry, seen: Seen) -> bool {
     seen.version >= entry.version || seen.position >= entry.at
 }
 
