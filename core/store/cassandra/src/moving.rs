@@ -32,8 +32,8 @@
 //!
 //! **New partitions** begin at the cluster that the service is configured for (`from`). For two
 //! processes that are configured in opposite directions to agree, it is decided in one place:
-//! at the cluster whose name sorts first. To begin at the other one, a partition is released
-//! there at version 1 before it ever was (`Pair::reserve`), and taken at the other.
+//! at the cluster whose name sorts first. Before a partition begins at the other one, a claim
+//! is put there, so that it cannot begin there any more (`Pair::reserve`).
 //!
 //! **Followers** read the event indexes of both clusters together (module `follow`): a commit is
 //! entered in that of the cluster which owns its partition, before it goes out. Each entry is

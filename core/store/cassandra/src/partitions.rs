@@ -9,6 +9,7 @@ use scylla::response::PagingState;
 
 use crate::fault;
 use crate::keyspace::Keyspace;
+use crate::moving::State;
 
 /// Keys of partitions behind `after`, at most `limit`.
 ///
@@ -58,8 +59,10 @@ pub(crate) async fn list(
                     skip = None;
                 }
             }
-            // Without a version nothing was ever committed to it: a fence stands there.
-            if version.is_some() {
+            // Without a version nothing was ever committed to it: a fence stands there. What is
+            // being filled is listed where it is filled from.
+            let state = State::of(version.unwrap_or(0));
+            if !matches!(state, State::Absent | State::Filling(_)) {
                 // A copy: it may be kept for long, and must not keep the whole page.
                 listed.push(Bytes::copy_from_slice(&partition));
                 if listed.len() >= limit {

@@ -72,6 +72,8 @@ impl Which {
 pub(crate) enum Ownership {
     /// It has never been written.
     Nobody,
+    /// The same, and it can begin at this side only.
+    Reserved(Which),
     Owner(Which, u64),
     /// This side has released it, and the other is to take it.
     Released(Which),
@@ -82,7 +84,7 @@ pub(crate) enum Ownership {
 /// Who owns it. The two sides are looked at one after the other, so what they say may be of
 /// two moments; every step that follows is conditional on what was seen.
 pub(crate) fn ownership(from: State, to: State) -> Ownership {
-    use Ownership::{Nobody, Owner, Released, Unclear};
+    use Ownership::{Nobody, Owner, Released, Reserved, Unclear};
     use State::{Absent, Copy, Filling};
     match (from, to) {
         (Absent, Absent) => Nobody,
@@ -103,7 +105,11 @@ pub(crate) fn ownership(from: State, to: State) -> Ownership {
         (Copy(from), Copy(to)) if from < to => Released(Which::To),
         (Copy(_), Absent | Filling(_)) => Released(Which::From),
         (Absent | Filling(_), Copy(_)) => Released(Which::To),
-        (Copy(_), Copy(_)) | (Filling(_), _) | (_, Filling(_)) => Unclear,
+        // Something is filled from what there is, so this is not filled: it was put there so
+        // that nothing begins there.
+        (Filling(_), Absent) => Reserved(Which::To),
+        (Absent, Filling(_)) => Reserved(Which::From),
+        (Copy(_), Copy(_)) | (Filling(_), Filling(_)) => Unclear,
     }
 }
 
@@ -135,11 +141,12 @@ mod tests {
             (Copy(4), Copy(3), Ownership::Released(Which::From)),
             (Copy(4), Absent, Ownership::Released(Which::From)),
             (Copy(4), Filling(9), Ownership::Released(Which::From)),
+            // It is to begin at the other.
+            (Filling(9), Absent, Ownership::Reserved(Which::To)),
             // Of two moments.
             (Owner(3), Copy(4), Ownership::Unclear),
             (Owner(3), Owner(4), Ownership::Unclear),
             (Copy(4), Copy(4), Ownership::Unclear),
-            (Filling(9), Absent, Ownership::Unclear),
             (Filling(9), Filling(8), Ownership::Unclear),
         ];
         for (from, to, meant) in table {
@@ -147,6 +154,7 @@ mod tests {
             let mirrored = match meant {
                 Ownership::Owner(which, version) => Ownership::Owner(which.other(), version),
                 Ownership::Released(which) => Ownership::Released(which.other()),
+                Ownership::Reserved(which) => Ownership::Reserved(which.other()),
                 same => same,
             };
             assert_eq!(ownership(to, from), mirrored, "{to:?} {from:?}");

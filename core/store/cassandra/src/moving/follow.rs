@@ -15,7 +15,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use lombard_store::{EventPage, EventRow, Position, StoreError};
 
 use super::decide::{Ownership, State, Which, ownership};
-use super::pair::{Pair, Tools};
+use super::pair::{Pair, Place, Tools};
 use crate::commit;
 use crate::events::follow::{
     DAYS_AT_ONCE, READS_AT_ONCE, SLEEP_MAX, Sighted, UNDECIDED_PAUSE, add, announced, buckets,
@@ -178,7 +178,7 @@ impl Pair {
 
     /// Makes sure that an announced commit cannot come any more; gives whether that is done.
     async fn fence(&self, tools: Tools<'_>, entry: &Entry) -> Result<bool, StoreError> {
-        let Some((which, _)) = self.settle(tools, &entry.partition).await? else {
+        let Place::At(which, _) = self.settle(tools, &entry.partition).await? else {
             let from = raise(self.keyspace(Which::From), entry).await;
             return Ok(from && raise(self.keyspace(Which::To), entry).await);
         };

@@ -5,7 +5,7 @@ use lombard_store::StoreError;
 use super::batch::Step;
 use super::decide::Which;
 use super::fill;
-use super::pair::{Pair, Sight, Tools};
+use super::pair::{Pair, Place, Sight, Tools};
 
 /// How often it is tried while others commit.
 const TRIES_MAX: u32 = 50;
@@ -54,7 +54,7 @@ impl Pair {
     ) -> Result<Handed, StoreError> {
         let mut moved = false;
         for attempt in 0..TRIES_MAX {
-            let Some((which, _)) = self.settle(tools, partition).await? else {
+            let Place::At(which, _) = self.settle(tools, partition).await? else {
                 return Ok(Handed::Nothing);
             };
             if which == to {

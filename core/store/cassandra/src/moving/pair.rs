@@ -69,6 +69,14 @@ pub(crate) struct Pair {
     pub(super) rest_until_us: AtomicU64,
 }
 
+/// Where a partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    At(Which, u64),
+    /// It has never been written. It can begin at this side only, where one is named.
+    Nowhere(Option<Which>),
+}
+
 /// What one side has of a partition.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sight {
@@ -223,8 +231,7 @@ impl Pair {
         Ok(made)
     }
 
-    /// Where the partition is, after ending a hand-over that was begun; nothing if it has
-    /// never been written.
+    /// Where the partition is, after ending a hand-over that was begun.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: one of the clusters does not answer, or others are always
@@ -233,16 +240,17 @@ impl Pair {
         &self,
         tools: Tools<'_>,
         partition: &[u8],
-    ) -> Result<Option<(Which, u64)>, StoreError> {
+    ) -> Result<Place, StoreError> {
         let mut last = None;
         for _ in 0..LOOKS_MAX {
             let from = self.look(tools, Which::From, partition).await?;
             let to = self.look(tools, Which::To, partition).await?;
             match ownership(from.state(), to.state()) {
-                Ownership::Nobody => return Ok(None),
+                Ownership::Nobody => return Ok(Place::Nowhere(None)),
+                Ownership::Reserved(which) => return Ok(Place::Nowhere(Some(which))),
                 Ownership::Owner(which, version) => {
                     self.believe(partition, which);
-                    return Ok(Some((which, version)));
+                    return Ok(Place::At(which, version));
                 }
                 Ownership::Released(which) => {
                     fill::fill(tools, self, partition, which, false).await?;
@@ -296,7 +304,8 @@ impl Pair {
                 Looked::State(nothing) => {
                     // It was on neither side when it was not on this one: where a side has
                     // had something of a partition, it keeps it.
-                    if self.settle(tools, &partition.key).await?.is_none() {
+                    let place = self.settle(tools, &partition.key).await?;
+                    if matches!(place, Place::Nowhere(_)) {
                         return Ok(nothing);
                     }
                 }
@@ -324,20 +333,12 @@ impl Pair {
     ) -> Result<Option<Position>, StoreError> {
         let deadline_us = tools.options.event_index_deadline_ms.saturating_mul(1_000);
         let key = &partition.key;
-        let settled = match self.believed(key) {
-            Some(which) => Some(which),
-            None => self.settle(tools, key).await?.map(|(which, _)| which),
-        };
-        let mut which = match settled {
+        let mut which = match self.believed(key) {
             Some(which) => which,
-            None if expected > Version(0) => return Ok(None),
-            None if self.births == Which::From => Which::From,
-            None => {
-                self.reserve(tools, key).await?;
-                self.settle(tools, key).await?;
-                // It is at version 1 now, with nothing in it.
-                return Ok(None);
-            }
+            None => match self.place_of(tools, key, expected).await? {
+                Some(which) => which,
+                None => return Ok(None),
+            },
         };
         for _ in Which::BOTH {
             let side = self.keyspace(which);
@@ -352,8 +353,8 @@ impl Pair {
                 }
                 Done::Conflict => return Ok(None),
                 // It was refused there for certain, and may be sent to where it belongs.
-                Done::Copy => match self.settle(tools, key).await? {
-                    Some((now, _)) if now != which => which = now,
+                Done::Copy => match self.place_of(tools, key, expected).await? {
+                    Some(now) if now != which => which = now,
                     _ => return Ok(None),
                 },
             }
@@ -361,13 +362,35 @@ impl Pair {
         Ok(None)
     }
 
-    /// Releases a partition before it ever was, where it is decided that it begins: only the
-    /// other side can begin it now. Nothing is done where it is there already.
+    /// Where a commit with this expected version is to be sent; nowhere if it cannot be right.
+    async fn place_of(
+        &self,
+        tools: Tools<'_>,
+        partition: &[u8],
+        expected: Version,
+    ) -> Result<Option<Which>, StoreError> {
+        match self.settle(tools, partition).await? {
+            Place::At(which, _) => return Ok(Some(which)),
+            Place::Nowhere(_) if expected > Version(0) => return Ok(None),
+            Place::Nowhere(Some(which)) => return Ok(Some(which)),
+            Place::Nowhere(None) if self.births == Which::From => return Ok(Some(Which::From)),
+            Place::Nowhere(None) => {}
+        }
+        self.reserve(tools, partition).await?;
+        Ok(match self.settle(tools, partition).await? {
+            Place::At(which, _) => Some(which),
+            Place::Nowhere(which) => which,
+        })
+    }
+
+    /// Sees to it that a partition cannot begin where it is decided that it does: it then can
+    /// at the other side only. Nothing is done where it is there already.
     async fn reserve(&self, tools: Tools<'_>, partition: &[u8]) -> Result<(), StoreError> {
+        let now = tools.clock.next();
         let step = Step {
             expected: 0,
-            version: -1,
-            position: Some(tools.clock.next()),
+            version: State::claim(now.0),
+            position: Some(now),
         };
         let head = Bytes::from(value::seal(partition, HEAD, b""));
         let head = [(Bytes::from_static(HEAD), Some(head))];

@@ -10,7 +10,7 @@ use super::decide::{Ownership, State, Which, ownership};
 use super::differences::{Differences, Trouble};
 use super::fill::{self, Filled};
 use super::hand_over::Handed;
-use super::pair::{Pair, Tools};
+use super::pair::{Pair, Place, Tools};
 use super::record;
 use crate::lanes::Lanes;
 
@@ -199,7 +199,7 @@ impl Sweep<'_> {
             };
             return Ok((found, Some(to)));
         }
-        let Some((owner, version)) = pair.settle(tools, key).await? else {
+        let Place::At(owner, version) = pair.settle(tools, key).await? else {
             return Ok((Found::Nothing, None));
         };
         let found = match work {
@@ -226,7 +226,7 @@ impl Sweep<'_> {
         }
         // Handed over meanwhile, or changed too often: then it is handed over, which leaves
         // a copy where it was, and back.
-        let Some((now, _)) = self.pair.settle(self.tools, key).await? else {
+        let Place::At(now, _) = self.pair.settle(self.tools, key).await? else {
             return Ok(Found::Nothing);
         };
         if filled == Filled::Unsettled && now == owner {

@@ -6,6 +6,7 @@
 )]
 
 mod events;
+mod moving;
 mod opening;
 #[path = "../support/mod.rs"]
 mod support;
