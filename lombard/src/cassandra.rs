@@ -1,5 +1,7 @@
 //! `lombard cassandra`: what a cluster's nodes own, and which step is safe.
 
+mod moving;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,10 +28,12 @@ Examples:
   lombard cassandra nodes --config lombard.toml
   lombard cassandra plan-scale-up --add 3 --yaml new-node/cassandra.yaml --config lombard.toml
   lombard cassandra plan-cleanup --config lombard.toml
+  lombard cassandra move ledger status --config lombard.toml
 
 A node that joins without fetching its data owns ranges that it has nothing of,
 and answers \"not found\" for them: these commands find out before, and say so
-after. They change nothing in the cluster, but `trust`, which changes the record.
+after. They change nothing in the cluster, but `trust`, which changes the record,
+and `move`, which moves a service's keyspace to another cluster while it serves.
 Exit code 1: the answer is no.")]
 pub enum Cassandra {
     /// Each node: what it owns, whether it has the data, its clock
@@ -67,6 +71,14 @@ pub enum Cassandra {
         /// That you know that it has the data of all ranges that it owns
         #[arg(long, required = true)]
         it_has_its_data: bool,
+    },
+    /// Move a service's keyspace to another cluster while it serves; each step can be repeated
+    Move {
+        /// The service, as in [cassandra.moves.<service>]
+        service: String,
+        /// What is to be done
+        #[arg(value_enum)]
+        step: moving::Step,
     },
 }
 
@@ -149,6 +161,7 @@ pub async fn run(global: &Global, command: Cassandra) -> Result<(), Failure> {
             let trusted = trusted.map_err(|error| not_asked(&error))?;
             output::line(format!("on record as having its data: {trusted}"))
         }
+        Cassandra::Move { service, step } => moving::run(global, options, &service, step).await,
     }
 }
 

@@ -13,16 +13,17 @@ use crate::ring::{self, LOOK_EVERY};
 /// What is not found is looked at once in so many looks at the ring: each second.
 const LOOKS_A_SECOND: u32 = 4;
 
-/// What is remembered from one second to the next, by keyspace.
+/// What is remembered from one second to the next, by service and cluster: one that moves
+/// is on two.
 #[derive(Debug, Default)]
-pub(crate) struct Watched(Mutex<BTreeMap<String, Absence>>);
+pub(crate) struct Watched(Mutex<BTreeMap<(String, String), Absence>>);
 
 impl Watched {
     /// Keyspaces in which much more than usual is not found.
     pub fn alerting(&self) -> Vec<String> {
         let absences = self.0.lock();
         let alerting = absences.iter().filter(|(_, absence)| absence.is_alerting());
-        alerting.map(|(service, _)| service.clone()).collect()
+        alerting.map(|((service, _), _)| service.clone()).collect()
     }
 }
 
@@ -49,7 +50,8 @@ impl Cassandra {
     fn look_for_absence(&self) {
         let mut watched = self.watched().0.lock();
         for (cluster, service, counts) in self.absent_by_cluster() {
-            let absence = watched.entry(service.clone()).or_default();
+            let place = (service.clone(), cluster.clone());
+            let absence = watched.entry(place).or_default();
             match absence.second(&counts) {
                 Verdict::Nothing => {}
                 Verdict::Jumped {

@@ -29,6 +29,8 @@ fn clusters(test: &str) -> Option<[Vec<String>; 2]> {
     let clusters = CLUSTERS.get_or_init(|| {
         let one = Options {
             nodes: 1,
+            // Many tests, each with keyspaces of its own.
+            heap_mib: 1_024,
             ..Options::default()
         };
         let a = testing::started(test, Cluster::start(&one))?;
@@ -322,6 +324,69 @@ async fn a_counter_loses_and_doubles_nothing_while_it_is_switched_there_and_back
     assert!(keys(&followed) == keys(&events), "followers saw different things");
 
     let moved = one.moving("check").await.unwrap();
+    moved.backfill(&mut nothing).await.unwrap();
+    compare_clean(&one).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_wherever_those_who_move_it_die() {
+    const PARTITIONS: u8 = 6;
+    let Some(nodes) = clusters("nothing_is_lost_wherever_those_who_move_it_die") else {
+        return;
+    };
+    let options = moving(&alone(&nodes), "b", "a");
+    let (one, id) = opened(&options).await;
+    let (two, _) = opened(&options).await;
+    let keyspaces = [stored(&one, 1).await, stored(&two, 2).await];
+    let stop = AtomicBool::new(false);
+    let ids: Vec<AtomicU64> = (0..PARTITIONS).map(|_| AtomicU64::new(0)).collect();
+    let client = |process: u8, partition: u8| {
+        let (keyspace, ids, stop) = (&keyspaces[usize::from(process)], &ids, &stop);
+        async move {
+            while !stop.load(Ordering::Relaxed) {
+                let id = ids[usize::from(partition)].fetch_add(1, Ordering::Relaxed);
+                once_at_last(keyspace, &[partition], id).await;
+            }
+        }
+    };
+    let clients = (0..PARTITIONS).map(|partition| client(partition % 2, partition));
+    let clients: Vec<_> = clients.chain([client(1, 0)]).collect();
+    let killed = AtomicU64::new(0);
+    let moves = async {
+        let (here, there) = (one.moving("check").await.unwrap(), two.moving("check").await.unwrap());
+        for round in 0..60_u64 {
+            let (moved, to) = [(&here, "a"), (&there, "b"), (&here, "b"), (&there, "a")]
+                [usize::try_from(round / 2 % 4).unwrap()];
+            let after = Duration::from_millis(5 + round * 13 % 90);
+            let mut watch = nothing;
+            let ended = if round % 5 == 4 {
+                tokio::time::timeout(after, moved.backfill(&mut watch)).await
+            } else {
+                tokio::time::timeout(after, moved.switch(to, &mut watch)).await
+            };
+            match ended {
+                Ok(swept) => drop(swept.unwrap()),
+                Err(_) => drop(killed.fetch_add(1, Ordering::Relaxed)),
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    };
+    futures::join!(join_all(clients), moves);
+    assert!(killed.into_inner() > 10, "most were to be killed on their way");
+    let done: Vec<u64> = ids.into_iter().map(AtomicU64::into_inner).collect();
+    for (partition, operations) in (0_u8..).zip(&done) {
+        for keyspace in &keyspaces {
+            assert_once_each(keyspace, &[partition], *operations).await;
+        }
+    }
+    let total: u64 = done.iter().sum();
+    let events = follow(&two, id, usize::try_from(total).unwrap(), 100).await;
+    assert_eq!(events.len() as u64, total);
+    for (partition, operations) in (0_u8..).zip(&done) {
+        assert_events(&events, &[partition], *operations);
+    }
+    let moved = one.moving("check").await.unwrap();
+    moved.backfill(&mut nothing).await.unwrap();
     moved.backfill(&mut nothing).await.unwrap();
     compare_clean(&one).await;
 }
@@ -677,5 +742,8 @@ mod conformance_where_partitions_begin_at_the_other {
             options: all_moving(&nodes, "b", "a"),
         },
         None => return,
-    });
+    };
+        atomicity versions ordering isolation_of_keyspaces reopening events_in_order
+        events_are_durable concurrent_updates concurrent_partitions two_stores_on_one_engine
+    );
 }
