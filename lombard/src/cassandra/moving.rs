@@ -59,12 +59,11 @@ pub async fn run(
     step: Step,
 ) -> Result<(), Failure> {
     let Some(moving) = options.moves.get(service) else {
-        return Err(Failure::usage(format!(
-            "the configuration has no move of {service}"
-        ))
-        .advise(format!(
-            "[cassandra.moves.{service}] to = \"<cluster>\": docs/runbooks/cassandra.md"
-        )));
+        return Err(
+            Failure::usage(format!("the configuration has no move of {service}")).advise(format!(
+                "[cassandra.moves.{service}] to = \"<cluster>\": docs/runbooks/cassandra.md"
+            )),
+        );
     };
     let (to, from) = (moving.to.clone(), options.cluster_of(service).to_owned());
     let host = Host::system();

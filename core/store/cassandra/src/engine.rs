@@ -65,6 +65,14 @@ impl Opened {
         }
     }
 
+    /// The cluster that a partition is on, as far as is known.
+    fn cluster_of(&self, partition: &[u8]) -> &str {
+        match self {
+            Self::Alone(keyspace) => &keyspace.cluster.name,
+            Self::Moving(pair) => pair.cluster_of(partition),
+        }
+    }
+
     fn service(&self) -> &str {
         match self {
             Self::Alone(keyspace) => &keyspace.service,
@@ -132,7 +140,9 @@ impl Cassandra {
     /// What was not found, by service's keyspace and slice of the ring, since the start.
     pub fn absent(&self) -> Vec<(String, AbsentCounts)> {
         let counts = self.absent_by_cluster().into_iter();
-        counts.map(|(_, service, absent)| (service, absent)).collect()
+        counts
+            .map(|(_, service, absent)| (service, absent))
+            .collect()
     }
 
     /// The same, with the cluster of each.
@@ -187,7 +197,9 @@ impl Cassandra {
 
     fn opened(&self, name: &str) -> Option<KeyspaceId> {
         let keyspaces = self.keyspaces.read();
-        let place = keyspaces.iter().position(|opened| opened.service() == name)?;
+        let place = keyspaces
+            .iter()
+            .position(|opened| opened.service() == name)?;
         u16::try_from(place).ok().map(KeyspaceId)
     }
 
@@ -376,7 +388,9 @@ impl Engine for Cassandra {
         let id = u16::try_from(number)
             .map_err(|_| StoreError::LimitExceeded(format!("{number} keyspaces are open")))?;
         let id = KeyspaceId(id);
-        let home = self.open_on(self.options.cluster_of(name), id, name).await?;
+        let home = self
+            .open_on(self.options.cluster_of(name), id, name)
+            .await?;
         let opened = match self.options.moves.get(name) {
             None => Opened::Alone(Arc::new(home)),
             Some(moving) => {
@@ -429,9 +443,7 @@ impl Engine for Cassandra {
         let opened = self.keyspace_of(partition.keyspace)?;
         let is_event = |change| matches!(change, &lombard_store::Change::Event(_));
         if changes.rows.values().any(is_event) {
-            for keyspace in opened.keyspaces() {
-                self.check_clock(&keyspace.cluster.name).await?;
-            }
+            self.check_clock(opened.cluster_of(&partition.key)).await?;
         }
         let turn = self.lanes.commit(partition).await;
         let committed = match &opened {

@@ -144,7 +144,11 @@ pub(crate) fn add(page: &mut EventPage, events: Vec<EventRow>, limit: usize) -> 
 ///
 /// # Errors
 /// Nobody answers.
-pub(crate) async fn buckets(keyspace: &Keyspace, day: u64, from: u64) -> Result<Vec<u64>, StoreError> {
+pub(crate) async fn buckets(
+    keyspace: &Keyspace,
+    day: u64,
+    from: u64,
+) -> Result<Vec<u64>, StoreError> {
     let what = "reading the list of buckets";
     let mut found = Vec::new();
     let mut state = PagingState::start();

@@ -80,7 +80,10 @@ pub(super) async fn fill(
                 return Ok(Filled::Moved);
             }
             let mut work = Work::new(tools, pair, partition, source, claim);
-            return work.round(copy, of).await.map(|done| done.unwrap_or(Filled::Moved));
+            return work
+                .round(copy, of)
+                .await
+                .map(|done| done.unwrap_or(Filled::Moved));
         }
         let mut work = Work::new(tools, pair, partition, source, claim);
         let done = work.round(copy, of).await?;
@@ -144,11 +147,8 @@ impl<'a> Work<'a> {
         }
         let source = self.pair.keyspace(self.source);
         let target = self.pair.keyspace(self.source.other());
-        let mut differences = Differences::new(
-            self.partition,
-            (source, of.stored),
-            (target, copy.stored),
-        );
+        let mut differences =
+            Differences::new(self.partition, (source, of.stored), (target, copy.stored));
         loop {
             let (rows, is_all) = match differences.batch(bytes_max).await {
                 Ok(batch) => batch,
@@ -206,7 +206,9 @@ impl<'a> Work<'a> {
             position: takes.then(|| self.tools.clock.next()),
         };
         let other = self.source.other();
-        let step = self.pair.step(self.tools, other, self.partition, step, rows);
+        let step = self
+            .pair
+            .step(self.tools, other, self.partition, step, rows);
         if !step.await? {
             return Ok(Filled::Moved);
         }

@@ -198,10 +198,7 @@ impl Pair {
 
 /// Entries of two indexes as of one, and behind which position there may be more: none if
 /// both were read to the end.
-fn merged(
-    one: (Vec<Entry>, bool),
-    other: (Vec<Entry>, bool),
-) -> (Vec<Entry>, Option<Position>) {
+fn merged(one: (Vec<Entry>, bool), other: (Vec<Entry>, bool)) -> (Vec<Entry>, Option<Position>) {
     let cut = |(entries, is_all): &(Vec<Entry>, bool)| {
         let last = entries.last().filter(|_| !is_all);
         last.map(|last| last.at)
@@ -239,16 +236,23 @@ mod tests {
     #[test]
     fn entries_come_in_order_once_and_up_to_where_both_indexes_were_read() {
         let one = vec![entry(1, b"a"), entry(3, b"c"), entry(5, b"e")];
-        let other = vec![entry(2, b"b"), entry(3, b"b"), entry(3, b"c"), entry(4, b"d")];
+        let other = vec![
+            entry(2, b"b"),
+            entry(3, b"b"),
+            entry(3, b"c"),
+            entry(4, b"d"),
+        ];
         let (both, behind) = merged((one.clone(), true), (other.clone(), true));
         assert_eq!(behind, None);
-        let at = |entries: &[Entry]| -> Vec<u64> {
-            entries.iter().map(|entry| entry.at.0).collect()
-        };
+        let at =
+            |entries: &[Entry]| -> Vec<u64> { entries.iter().map(|entry| entry.at.0).collect() };
         assert_eq!(at(&both), [1, 2, 3, 3, 4, 5]);
         // The second was read up to 4 only: 5 may have others before it.
         let (both, behind) = merged((one.clone(), true), (other.clone(), false));
-        assert_eq!((at(&both), behind), (vec![1, 2, 3, 3, 4], Some(Position(4))));
+        assert_eq!(
+            (at(&both), behind),
+            (vec![1, 2, 3, 3, 4], Some(Position(4)))
+        );
         let (both, behind) = merged((one[..2].to_vec(), false), (other, false));
         assert_eq!((at(&both), behind), (vec![1, 2, 3, 3], Some(Position(3))));
     }

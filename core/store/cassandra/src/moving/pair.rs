@@ -141,6 +141,12 @@ impl Pair {
         [&self.from.keyspace, &self.to.keyspace]
     }
 
+    /// The cluster that a partition is on, as far as is known.
+    pub fn cluster_of(&self, partition: &[u8]) -> &str {
+        let which = self.believed(partition).unwrap_or(Which::From);
+        &self.keyspace(which).cluster.name
+    }
+
     /// Waits until a read or a commit may be begun, wherever it goes.
     pub async fn admit(&self) -> [Permit; 2] {
         let mut clusters = self.keyspaces().map(|keyspace| &keyspace.cluster);
@@ -243,8 +249,8 @@ impl Pair {
     ) -> Result<Place, StoreError> {
         let mut last = None;
         for _ in 0..LOOKS_MAX {
-            let from = self.look(tools, Which::From, partition).await?;
-            let to = self.look(tools, Which::To, partition).await?;
+            let look = |which| self.look(tools, which, partition);
+            let (from, to) = futures::try_join!(look(Which::From), look(Which::To))?;
             match ownership(from.state(), to.state()) {
                 Ownership::Nobody => return Ok(Place::Nowhere(None)),
                 Ownership::Reserved(which) => return Ok(Place::Nowhere(Some(which))),
@@ -302,8 +308,12 @@ impl Pair {
                     return Ok(seen);
                 }
                 Looked::State(nothing) => {
-                    // It was on neither side when it was not on this one: where a side has
-                    // had something of a partition, it keeps it.
+                    // If the other side has nothing now, it had nothing when this one had
+                    // nothing: what a side has had of a partition, it keeps.
+                    let other = self.look(tools, which.other(), &partition.key).await?;
+                    if other.stored == 0 {
+                        return Ok(nothing);
+                    }
                     let place = self.settle(tools, &partition.key).await?;
                     if matches!(place, Place::Nowhere(_)) {
                         return Ok(nothing);
@@ -369,6 +379,13 @@ impl Pair {
         partition: &[u8],
         expected: Version,
     ) -> Result<Option<Which>, StoreError> {
+        if expected == Version(0) && self.births == Which::From {
+            // Whether this side has anything is what the commit's condition tells.
+            let other = self.look(tools, Which::To, partition).await?;
+            if other.stored == 0 {
+                return Ok(Some(Which::From));
+            }
+        }
         match self.settle(tools, partition).await? {
             Place::At(which, _) => return Ok(Some(which)),
             Place::Nowhere(_) if expected > Version(0) => return Ok(None),
@@ -386,11 +403,11 @@ impl Pair {
     /// Sees to it that a partition cannot begin where it is decided that it does: it then can
     /// at the other side only. Nothing is done where it is there already.
     async fn reserve(&self, tools: Tools<'_>, partition: &[u8]) -> Result<(), StoreError> {
-        let now = tools.clock.next();
         let step = Step {
             expected: 0,
-            version: State::claim(now.0),
-            position: Some(now),
+            version: State::claim(tools.clock.next().0),
+            // Nobody is at it: whoever copies to it need not wait.
+            position: Some(Position(0)),
         };
         let head = Bytes::from(value::seal(partition, HEAD, b""));
         let head = [(Bytes::from_static(HEAD), Some(head))];

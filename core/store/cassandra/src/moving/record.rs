@@ -40,7 +40,9 @@ impl Record {
         match (lines.next().as_deref(), lines.next(), lines.next()) {
             (Some("moving"), Some(one), Some(other)) => Ok(Self::Moving([one, other])),
             (Some("settled"), Some(one), Some(other)) => Ok(Self::Settled([one, other])),
-            _ => misconfigured(format!("the record of a move is {text:?}, of no known form")),
+            _ => misconfigured(format!(
+                "the record of a move is {text:?}, of no known form"
+            )),
         }
     }
 }
@@ -65,7 +67,12 @@ fn alone(record: Option<&Record>, cluster: &str, service: &str) -> Result<(), St
 }
 
 /// Whether a keyspace may be used on two clusters, given what is on record on both.
-fn together(records: [Option<&Record>; 2], from: &str, to: &str, service: &str) -> Result<(), StoreError> {
+fn together(
+    records: [Option<&Record>; 2],
+    from: &str,
+    to: &str,
+    service: &str,
+) -> Result<(), StoreError> {
     for record in records.into_iter().flatten() {
         let (Record::Moving(between) | Record::Settled(between)) = record;
         let is_ours = between.iter().all(|name| name == from || name == to);
@@ -117,7 +124,12 @@ pub(super) async fn begin(from: &Keyspace, to: &Keyspace, holder: &str) -> Resul
         recorded(&to.cluster, &to.name).await?,
     ];
     let (a, b) = (&from.cluster.name, &to.cluster.name);
-    together([records[0].as_ref(), records[1].as_ref()], a, b, &from.service)?;
+    together(
+        [records[0].as_ref(), records[1].as_ref()],
+        a,
+        b,
+        &from.service,
+    )?;
     let mut names = [a.clone(), b.clone()];
     names.sort_unstable();
     let moving = Record::Moving(names);
@@ -264,9 +276,8 @@ mod tests {
         let told = why(alone(Some(&settled), "a", "card"));
         assert!(told.contains("cassandra.services.card = \"b\""), "{told}");
 
-        let both = |record: &Record, from, to| {
-            together([Some(record), Some(record)], from, to, "card")
-        };
+        let both =
+            |record: &Record, from, to| together([Some(record), Some(record)], from, to, "card");
         assert!(both(&moving, "a", "b").is_ok());
         assert!(both(&moving, "b", "a").is_ok(), "exchanged");
         assert!(both(&settled, "b", "a").is_ok(), "back again");

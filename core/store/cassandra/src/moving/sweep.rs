@@ -24,6 +24,8 @@ const TRIES_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often two sides are compared because the partition was changed meanwhile.
 const COMPARES_MAX: u32 = 5;
+/// How often a copy is begun anew because somebody else was at it.
+const COPIES_MAX: u32 = 4;
 /// So many partitions are named.
 const NAMED_MAX: usize = 100;
 
@@ -218,21 +220,26 @@ impl Sweep<'_> {
     }
 
     async fn backfill(&self, key: &[u8], owner: Which) -> Result<Found, StoreError> {
-        let filled = fill::fill(self.tools, self.pair, key, owner, false).await?;
-        match filled {
-            Filled::Equal => return Ok(Found::Nothing),
-            Filled::Copied => return Ok(Found::Changed),
-            Filled::Taken | Filled::Moved | Filled::Unsettled => {}
-        }
-        // Handed over meanwhile, or changed too often: then it is handed over, which leaves
-        // a copy where it was, and back.
-        let Place::At(now, _) = self.pair.settle(self.tools, key).await? else {
-            return Ok(Found::Nothing);
-        };
-        if filled == Filled::Unsettled && now == owner {
-            self.pair.hand_over(self.tools, key, owner.other()).await?;
-            self.pair.hand_over(self.tools, key, owner).await?;
-            return Ok(Found::Changed);
+        let Self { tools, pair, .. } = *self;
+        let mut owner = owner;
+        for _ in 0..COPIES_MAX {
+            match fill::fill(tools, pair, key, owner, false).await? {
+                Filled::Equal => return Ok(Found::Nothing),
+                Filled::Copied => return Ok(Found::Changed),
+                // Somebody else was at it, or it was handed over.
+                Filled::Taken | Filled::Moved => {}
+                // Large, and committed to all the time: it is handed over, which leaves a
+                // copy where it was, and back.
+                Filled::Unsettled => {
+                    pair.hand_over(tools, key, owner.other()).await?;
+                    pair.hand_over(tools, key, owner).await?;
+                    return Ok(Found::Changed);
+                }
+            }
+            match pair.settle(tools, key).await? {
+                Place::At(now, _) => owner = now,
+                Place::Nowhere(_) => return Ok(Found::Nothing),
+            }
         }
         Ok(Found::Behind)
     }

@@ -19,9 +19,7 @@ use lombard_store_cassandra::moving::{Progress, Swept};
 use lombard_store_cassandra::{Cassandra, CassandraOptions, ClusterOptions, MoveOptions};
 use scylla::client::session::Session;
 
-use crate::support::{
-    assert_once_each, connect, marker, nodes_of, once_at_last, options, session,
-};
+use crate::support::{assert_once_each, connect, marker, nodes_of, once_at_last, options, session};
 
 /// The nodes of the clusters `a` and `b`, or `None` if this machine lacks what it takes.
 fn clusters(test: &str) -> Option<[Vec<String>; 2]> {
@@ -167,7 +165,9 @@ async fn follow(engine: &Cassandra, id: KeyspaceId, count: usize, limit: usize) 
 /// Each operation's event once, in the order of positions.
 fn assert_events(events: &[EventRow], partition: &[u8], operations: u64) {
     assert!(events.iter().map(|event| event.position).is_sorted());
-    let own = events.iter().filter(|event| event.partition.key == partition);
+    let own = events
+        .iter()
+        .filter(|event| event.partition.key == partition);
     let mut keys: Vec<_> = own.map(|event| event.key.to_vec()).collect();
     keys.sort_unstable();
     let count = keys.len() as u64;
@@ -220,7 +220,10 @@ async fn rows_versions_and_events_are_equal_after_a_backfill_while_writers_run()
         stop.store(true, Ordering::Relaxed);
     };
     futures::join!(join_all(writers), backfill);
-    assert!(shares.iter().all(|(done, total)| done <= total), "{shares:?}");
+    assert!(
+        shares.iter().all(|(done, total)| done <= total),
+        "{shares:?}"
+    );
     assert_eq!(shares.last(), Some(&(40, 40)));
     // What the writers have done since the sweep was there, their copies have already.
     moved.backfill(&mut nothing).await.unwrap();
@@ -267,10 +270,18 @@ async fn a_counter_loses_and_doubles_nothing_while_it_is_switched_there_and_back
     };
     let clients = (0..PARTITIONS).flat_map(|partition| {
         // The first has writers in both processes.
-        let processes = if partition == 0 { vec![0, 0, 1, 1] } else { vec![usize::from(partition % 2)] };
-        processes.into_iter().map(move |process| (process, partition))
+        let processes = if partition == 0 {
+            vec![0, 0, 1, 1]
+        } else {
+            vec![usize::from(partition % 2)]
+        };
+        processes
+            .into_iter()
+            .map(move |process| (process, partition))
     });
-    let clients: Vec<_> = clients.map(|(process, partition)| client(process, partition)).collect();
+    let clients: Vec<_> = clients
+        .map(|(process, partition)| client(process, partition))
+        .collect();
     let mut handed = 0;
     // A follower that goes along all the time sees what one sees that begins at the end.
     let along = async {
@@ -284,10 +295,17 @@ async fn a_counter_loses_and_doubles_nothing_while_it_is_switched_there_and_back
         (after, events)
     };
     let switch = async {
-        let (here, there) = (one.moving("check").await.unwrap(), two.moving("check").await.unwrap());
+        let (here, there) = (
+            one.moving("check").await.unwrap(),
+            two.moving("check").await.unwrap(),
+        );
         tokio::time::sleep(Duration::from_millis(500)).await;
         for round in 0..6 {
-            let (moved, to) = if round % 2 == 0 { (&here, "b") } else { (&there, "a") };
+            let (moved, to) = if round % 2 == 0 {
+                (&here, "b")
+            } else {
+                (&there, "a")
+            };
             handed += moved.switch(to, &mut nothing).await.unwrap().changed;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -318,10 +336,19 @@ async fn a_counter_loses_and_doubles_nothing_while_it_is_switched_there_and_back
         followed.extend(page.events);
     }
     let keys = |events: &[EventRow]| -> Vec<_> {
-        let key = |event: &EventRow| (event.position, event.partition.key.clone(), event.key.clone());
+        let key = |event: &EventRow| {
+            (
+                event.position,
+                event.partition.key.clone(),
+                event.key.clone(),
+            )
+        };
         events.iter().map(key).collect()
     };
-    assert!(keys(&followed) == keys(&events), "followers saw different things");
+    assert!(
+        keys(&followed) == keys(&events),
+        "followers saw different things"
+    );
 
     let moved = one.moving("check").await.unwrap();
     moved.backfill(&mut nothing).await.unwrap();
@@ -353,7 +380,10 @@ async fn nothing_is_lost_or_doubled_wherever_those_who_move_it_die() {
     let clients: Vec<_> = clients.chain([client(1, 0)]).collect();
     let killed = AtomicU64::new(0);
     let moves = async {
-        let (here, there) = (one.moving("check").await.unwrap(), two.moving("check").await.unwrap());
+        let (here, there) = (
+            one.moving("check").await.unwrap(),
+            two.moving("check").await.unwrap(),
+        );
         for round in 0..60_u64 {
             let (moved, to) = [(&here, "a"), (&there, "b"), (&here, "b"), (&there, "a")]
                 [usize::try_from(round / 2 % 4).unwrap()];
@@ -372,7 +402,10 @@ async fn nothing_is_lost_or_doubled_wherever_those_who_move_it_die() {
         stop.store(true, Ordering::Relaxed);
     };
     futures::join!(join_all(clients), moves);
-    assert!(killed.into_inner() > 10, "most were to be killed on their way");
+    assert!(
+        killed.into_inner() > 10,
+        "most were to be killed on their way"
+    );
     let done: Vec<u64> = ids.into_iter().map(AtomicU64::into_inner).collect();
     for (partition, operations) in (0_u8..).zip(&done) {
         for keyspace in &keyspaces {
@@ -411,12 +444,20 @@ async fn who_finds_a_partition_that_was_released_ends_its_hand_over() {
     let Some(nodes) = clusters("who_finds_a_partition_that_was_released") else {
         return;
     };
-    let (options, a, b) = (alone(&nodes), session(&nodes[0]).await, session(&nodes[1]).await);
+    let (options, a, b) = (
+        alone(&nodes),
+        session(&nodes[0]).await,
+        session(&nodes[1]).await,
+    );
     let (before, id) = opened(&options).await;
     for key in [b"p", b"q", b"r", b"s"] {
-        let first = before.commit(&of(id, key), Version(0), event(b"first")).await;
+        let first = before
+            .commit(&of(id, key), Version(0), event(b"first"))
+            .await;
         first.unwrap().unwrap();
-        let second = before.commit(&of(id, key), Version(1), put(b"row", b"value")).await;
+        let second = before
+            .commit(&of(id, key), Version(1), put(b"row", b"value"))
+            .await;
         second.unwrap().unwrap();
     }
     let options = moving(&options, "a", "b");
@@ -427,10 +468,17 @@ async fn who_finds_a_partition_that_was_released_ends_its_hand_over() {
     }
     // A read ends it, a commit, a follower, and a sweep.
     let (version, value) = row(&engine, &of(id, b"p"), b"row").await;
-    assert_eq!((version, value.as_deref()), (Version(3), Some(&b"value"[..])));
-    let stale = engine.commit(&of(id, b"q"), Version(2), put(b"row", b"lost")).await;
+    assert_eq!(
+        (version, value.as_deref()),
+        (Version(3), Some(&b"value"[..]))
+    );
+    let stale = engine
+        .commit(&of(id, b"q"), Version(2), put(b"row", b"lost"))
+        .await;
     assert_eq!(stale.unwrap(), None, "the hand-over counts as a version");
-    let next = engine.commit(&of(id, b"q"), Version(3), put(b"row", b"next")).await;
+    let next = engine
+        .commit(&of(id, b"q"), Version(3), put(b"row", b"next"))
+        .await;
     next.unwrap().unwrap();
     assert_eq!(follow(&engine, id, 4, 10).await.len(), 4);
     let moved = engine.moving("check").await.unwrap();
@@ -442,7 +490,10 @@ async fn who_finds_a_partition_that_was_released_ends_its_hand_over() {
     release(&b, &options, "0x70", 3).await;
     let (other, id) = opened(&options).await;
     let (version, value) = row(&other, &of(id, b"p"), b"row").await;
-    assert_eq!((version, value.as_deref()), (Version(4), Some(&b"value"[..])));
+    assert_eq!(
+        (version, value.as_deref()),
+        (Version(4), Some(&b"value"[..]))
+    );
     let standing = moved.status(&mut nothing).await.unwrap();
     assert_eq!(standing.owned, [("a".to_owned(), 1), ("b".to_owned(), 3)]);
 }
@@ -471,13 +522,20 @@ async fn who_knows_nothing_of_the_move_is_told_and_changes_nothing() {
     let moved = engine.moving("check").await.unwrap();
     moved.switch("b", &mut nothing).await.unwrap();
     for expected in [0, 2, 3] {
-        let why = misconfigured(unaware.commit(&p, Version(expected), put(b"row", b"bad")).await);
+        let why = misconfigured(
+            unaware
+                .commit(&p, Version(expected), put(b"row", b"bad"))
+                .await,
+        );
         assert!(why.contains("configure cassandra.moves.check"), "{why}");
     }
     let why = misconfigured(unaware.read(&p, &[]).await);
     assert!(why.contains("configure cassandra.moves.check"), "{why}");
     let (version, value) = row(&engine, &of(id, b"p"), b"row").await;
-    assert_eq!((version, value.as_deref()), (Version(3), Some(&b"second"[..])));
+    assert_eq!(
+        (version, value.as_deref()),
+        (Version(3), Some(&b"second"[..]))
+    );
     // And whoever opens it anew is told there.
     for (cluster, other) in [("a", "b"), ("b", "a")] {
         let engine = connect(&only(&options, cluster)).await.unwrap();
@@ -541,8 +599,14 @@ async fn grow(engine: &Cassandra, p: &PartitionId, commits: u64) {
             let value = vec![u8::try_from(commit % 251).unwrap(); 1_000];
             (Bytes::from(key), Change::Put(Bytes::from(value)))
         });
-        let changes = Changes { rows: rows.collect() };
-        engine.commit(p, Version(commit), changes).await.unwrap().unwrap();
+        let changes = Changes {
+            rows: rows.collect(),
+        };
+        engine
+            .commit(p, Version(commit), changes)
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -577,7 +641,10 @@ async fn a_large_partition_is_copied_in_parts_and_handed_over() {
     }
     let half = table(&b, &options).await;
     assert!(half.len() < 2_400, "{}", half.len());
-    assert!(half.values().all(|(_, version)| *version < -(1 << 62)), "it is no version's");
+    assert!(
+        half.values().all(|(_, version)| *version < -(1 << 62)),
+        "it is no version's"
+    );
     // It is committed to while it is filled by the next.
     let fill = async {
         moved.backfill(&mut nothing).await.unwrap();
@@ -616,6 +683,70 @@ async fn a_large_partition_is_copied_in_parts_and_handed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_does_not_answer_holds_nothing_up() {
+    let Some([a, _]) = clusters("a_copy_that_does_not_answer") else {
+        return;
+    };
+    let one = Options {
+        nodes: 1,
+        ..Options::default()
+    };
+    let started = testing::started("a_copy_that_does_not_answer", Cluster::start(&one));
+    let Some(hanging) = started else {
+        return;
+    };
+    let options = moving(&alone(&[a, nodes_of(&hanging)]), "a", "b");
+    let (engine, id) = opened(&options).await;
+    let p = of(id, b"p");
+    let first = engine.commit(&p, Version(0), event(b"first")).await;
+    first.unwrap().unwrap();
+    compare_clean(&engine).await;
+    hanging.pause(1).unwrap();
+    let begun = (crate::support::clock())();
+    for version in 1..40_u64 {
+        let next = engine
+            .commit(&p, Version(version), event(&version.to_be_bytes()))
+            .await;
+        next.unwrap().unwrap();
+        assert_eq!(
+            engine.read(&p, &[]).await.unwrap().version,
+            Version(version + 1)
+        );
+    }
+    let took_ms = ((crate::support::clock())() - begun) / 1_000;
+    assert!(took_ms < 8_000, "{took_ms} ms for 39 commits and reads");
+    // What would need both is not answered by one.
+    match engine.read(&of(id, b"new"), &[]).await {
+        Err(StoreError::Unavailable(_)) => {}
+        other => panic!("{other:?}"),
+    }
+    hanging.resume(1).unwrap();
+    let moved = engine.moving("check").await.unwrap();
+    for attempt in 0.. {
+        match moved.backfill(&mut nothing).await {
+            Ok(_) => break,
+            Err(StoreError::Unavailable(_)) if attempt < 60 => {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    compare_clean(&engine).await;
+    assert_eq!(follow(&engine, id, 40, 9).await.len(), 40);
+    let missed = |figures: &[(String, String)]| {
+        let is_it = |figure: &&(String, String)| figure.0 == "check: commits not copied yet";
+        figures
+            .iter()
+            .find(is_it)
+            .unwrap()
+            .1
+            .parse::<u64>()
+            .unwrap()
+    };
+    assert!(missed(&engine.info().figures) >= 39);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_was_changed_by_somebody_is_found() {
     let Some(nodes) = clusters("a_copy_that_was_changed") else {
         return;
@@ -623,7 +754,9 @@ async fn a_copy_that_was_changed_by_somebody_is_found() {
     let options = moving(&alone(&nodes), "a", "b");
     let (engine, id) = opened(&options).await;
     for key in [b"p", b"q"] {
-        let first = engine.commit(&of(id, key), Version(0), put(b"row", b"value")).await;
+        let first = engine
+            .commit(&of(id, key), Version(0), put(b"row", b"value"))
+            .await;
         first.unwrap().unwrap();
     }
     compare_clean(&engine).await;
@@ -645,7 +778,9 @@ async fn a_move_is_finished_and_what_is_left_is_refused_by_name() {
     let options = alone(&nodes);
     let (engine, id) = opened(&moving(&options, "a", "b")).await;
     for key in 0..20_u8 {
-        let first = engine.commit(&of(id, &[key]), Version(0), event(&[key])).await;
+        let first = engine
+            .commit(&of(id, &[key]), Version(0), event(&[key]))
+            .await;
         first.unwrap().unwrap();
     }
     let moved = engine.moving("check").await.unwrap();
