@@ -74,7 +74,7 @@ pub enum Cassandra {
     },
     /// Move a service's keyspace to another cluster while it serves; each step can be repeated
     Move {
-        /// The service, as in [cassandra.moves.<service>]
+        /// The service that moves, as the configuration names it
         service: String,
         /// What is to be done
         #[arg(value_enum)]
