@@ -24,7 +24,7 @@ use crate::events::follow::{
 use crate::events::{Entry, Following, bucket_of, day_of};
 
 impl Pair {
-    /// Events behind a position, in order, about `limit` of them; as [`crate::events::follow`].
+    /// Events behind a position, in order, about `limit` of them; as [`crate::events::follow()`].
     ///
     /// # Errors
     /// One of the clusters does not answer, or a row is damaged.
