@@ -72,8 +72,8 @@ impl Engine for Postgres {
     }
 }
 
-/// For a person's load, not a test's few rows. With the server's defaults such a load makes
-/// a checkpoint every few seconds, and behind each every page goes into the log whole once.
+/// For a person's load, not a test's few rows: behind each checkpoint every page that is
+/// changed goes into the log whole once, and how often one comes is a matter of these.
 fn settings() -> Vec<(String, String)> {
     [
         ("max_wal_size", "4GB"),

@@ -21,8 +21,8 @@
 //!   is for, that a read never goes back behind an earlier one, comes from serial reads.
 //! - `UnifiedCompactionStrategy` with `T4`: four files of a size become one. Levels would keep
 //!   a partition in fewer files, which a read has to look into; but they write each row again
-//!   for every level, and where the nodes' processors are what is short, batches of entries
-//!   were a quarter slower with them.
+//!   for every level, and with them compaction took a fifth of the nodes' processors under
+//!   batches of entries (BENCHMARKS.md).
 //! - `gc_grace_seconds` ten days: the time in which every repair must have run once, or
 //!   deleted rows come back. With `paxos_state_purging: legacy` it is also the time for
 //!   which the state of decisions is kept.
