@@ -19,6 +19,7 @@ use lombard_service::testing::Harness;
 use lombard_service::{
     Application, Running, RunningApplication, ServiceContext, StartError, StopReason,
 };
+use lombard_store::StoreError;
 
 /// What happened, in order.
 #[derive(Clone, Default)]
@@ -106,30 +107,36 @@ fn bank(harness: &Harness, diary: &Diary) -> Application {
     let (first, second) = (diary.clone(), diary.clone());
     harness
         .application(harness.store())
-        .service("ledger", |context| async move {
-            first.note("start ledger");
-            let (drain, stop) = (first.clone(), first);
-            Ok(desk(&context, None)?
-                .on_drain(|| async move { drain.note("drain ledger") })
-                .on_stop(|| async move { stop.note("stop ledger") }))
+        .service("ledger", move |context| {
+            let diary = first.clone();
+            async move {
+                diary.note("start ledger");
+                let (drain, stop) = (diary.clone(), diary);
+                Ok(desk(&context, None)?
+                    .on_drain(|| async move { drain.note("drain ledger") })
+                    .on_stop(|| async move { stop.note("stop ledger") }))
+            }
         })
-        .service("account", |context| async move {
-            second.note("start account");
-            let _: BTreeMap<String, u32> = context.options()?;
-            let channel = context.channel_to("ledger")?;
-            let (drain, stop) = (second.clone(), second.clone());
-            let host = context.host.clone();
-            context.host.tasks().spawn("loop", async move {
-                host.shutdown().requested().await;
-                second.note("loop ended");
-            });
-            Ok(desk(&context, Some("ledger"))?
-                .on_drain(|| async move {
-                    // What it calls is still there.
-                    let answer = ask(&channel, "x").await.unwrap();
-                    drain.note(format!("drain account: {answer}"));
-                })
-                .on_stop(|| async move { stop.note("stop account") }))
+        .service("account", move |context| {
+            let diary = second.clone();
+            async move {
+                diary.note("start account");
+                let _: BTreeMap<String, u32> = context.options()?;
+                let channel = context.channel_to("ledger")?;
+                let (drain, stop) = (diary.clone(), diary.clone());
+                let host = context.host.clone();
+                context.host.tasks().spawn("loop", async move {
+                    host.shutdown().requested().await;
+                    diary.note("loop ended");
+                });
+                Ok(desk(&context, Some("ledger"))?
+                    .on_drain(|| async move {
+                        // What it calls is still there.
+                        let answer = ask(&channel, "x").await.unwrap();
+                        drain.note(format!("drain account: {answer}"));
+                    })
+                    .on_stop(|| async move { stop.note("stop account") }))
+            }
         })
 }
 
@@ -235,6 +242,27 @@ async fn what_was_started_is_stopped_if_a_later_service_fails() {
     let diary = diary.read();
     assert_eq!(diary.last().unwrap(), "stop ledger");
     assert!(diary.contains(&"drain account: ledger".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_whose_store_is_unavailable_is_started_again() {
+    let harness = Harness::new("again");
+    let attempts = Arc::new(AtomicU32::new(0));
+    let counted = attempts.clone();
+    let application = bank(&harness, &Diary::default()).service("card", move |context| {
+        let attempt = counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match attempt {
+                0 | 1 => Err(StoreError::Unavailable("no quorum".into()).into()),
+                _ => Ok(desk(&context, Some("ledger"))?),
+            }
+        }
+    });
+    let running = application.start().await.unwrap();
+    assert_eq!(attempts.load(Ordering::Relaxed), 3);
+    let channel = harness.channel(&running, "card");
+    assert_eq!(ask(&channel, "x").await.unwrap(), "card > ledger");
+    assert!(running.shutdown().await.is_clean());
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! Services in one process, from start to stop: see [`Application`].
 
+mod begin;
 mod context;
 mod running;
 mod signals;
 mod stand_in;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -19,6 +21,7 @@ use lombard_telemetry::Registry;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
+use self::begin::begin;
 use self::stand_in::StandIns;
 use crate::metrics::process_registry;
 use crate::{Config, ConfigError, Host};
@@ -91,7 +94,7 @@ pub enum StartError {
 }
 
 type Constructor =
-    Box<dyn FnOnce(ServiceContext) -> BoxFuture<'static, Result<Running, Failure>> + Send>;
+    Box<dyn Fn(ServiceContext) -> BoxFuture<'static, Result<Running, Failure>> + Send + Sync>;
 
 struct Definition {
     name: &'static str,
@@ -147,19 +150,21 @@ impl Application {
         self
     }
 
-    /// Adds a service. It may call those added before it.
+    /// Adds a service. It may call those added before it. Where `start` fails because the
+    /// store is unavailable ([`StoreError::Unavailable`]), it is called again, a second
+    /// later: until then it may not have spawned anything.
     #[must_use]
     pub fn service<F>(
         mut self,
         name: &'static str,
-        start: impl FnOnce(ServiceContext) -> F + Send + 'static,
+        start: impl Fn(ServiceContext) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = Result<Running, Failure>> + Send + 'static,
     {
         self.services.push(Definition {
             name,
-            start: Box::new(|context| start(context).boxed()),
+            start: Box::new(move |context| start(context).boxed()),
         });
         self
     }
@@ -200,7 +205,9 @@ impl Application {
         let book = AddressBook::new(addresses);
         let mut running = RunningApplication::new(host.clone(), &host_options, here, book.clone());
         if store.engine().waiting_for().is_some() {
-            let stand_ins = StandIns::serve(&listeners, &host, &store, &server_options)?;
+            let waiting = store.clone();
+            let waits = move || waiting.engine().waiting_for().map_or(Ok(()), Err);
+            let stand_ins = StandIns::serve(&listeners, &host, &server_options, &Arc::new(waits))?;
             let reached = tokio::select! {
                 reached = store.engine().reached() => reached.map_err(StartError::from),
                 _ = running.stop_signal() => Err(StartError::Interrupted),
@@ -208,25 +215,29 @@ impl Application {
             stand_ins.leave().await;
             reached?;
         }
-        for (definition, (name, listener)) in services.into_iter().zip(listeners) {
-            let registry = Registry::new(&[("service", name)]);
+        let mut listeners = VecDeque::from(listeners);
+        for definition in services {
+            let name = definition.name;
             let context = ServiceContext {
                 name,
                 host: host.clone(),
                 store: store.clone(),
-                registry: registry.clone(),
+                registry: Registry::new(&[]),
                 book: book.clone(),
                 config: config.clone(),
                 client: client_options.clone(),
             };
             let started = tokio::select! {
-                started = (definition.start)(context) => started,
+                started = begin(&definition, &context, &listeners, &server_options) => started,
                 _ = running.stop_signal() => {
                     running.shutdown().await;
                     return Err(StartError::Interrupted);
                 }
             };
-            let outcome = started.and_then(|mut service| {
+            // There is one for each service.
+            let listener = listeners.pop_front();
+            let outcome = started.and_then(|(mut service, registry)| {
+                let (_, listener) = listener.ok_or("it has no listener")?;
                 let router = std::mem::take(&mut service.router);
                 let random = host.random().for_rpc();
                 let serving = Server::new(name, router, server_options.clone(), registry, random)

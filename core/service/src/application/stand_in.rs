@@ -2,11 +2,9 @@
 //! as an orchestrator asks for them, and every call as unavailable.
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
 
 use connectrpc::Router;
-use lombard_rpc::server::{Server, ServerOptions, Serving};
-use lombard_store::Store;
+use lombard_rpc::server::{Readiness, Server, ServerOptions, Serving};
 use lombard_telemetry::Registry;
 use tokio::net::TcpListener;
 
@@ -17,20 +15,15 @@ use crate::Host;
 pub(super) struct StandIns(Vec<Serving>);
 
 impl StandIns {
-    /// Answers on the same sockets; they stay open when it leaves.
-    pub fn serve(
-        listeners: &[(&'static str, TcpListener)],
+    /// Answers on the same sockets, which stay open when it leaves. `waits` says what for.
+    pub fn serve<'a>(
+        listeners: impl IntoIterator<Item = &'a (&'static str, TcpListener)>,
         host: &Host,
-        store: &Store,
         options: &ServerOptions,
+        waits: &Readiness,
     ) -> Result<Self, StartError> {
-        let mut serving = Vec::with_capacity(listeners.len());
+        let mut serving = Vec::new();
         for (name, listener) in listeners {
-            let store = store.clone();
-            let waits = move || match store.engine().waiting_for() {
-                Some(what) => Err(what),
-                None => Ok(()),
-            };
             let server = Server::new(
                 name,
                 Router::new(),
@@ -39,7 +32,7 @@ impl StandIns {
                 host.random().for_rpc(),
             );
             let served = same_socket(listener)
-                .and_then(|listener| server.readiness(Arc::new(waits)).starting().serve(listener));
+                .and_then(|listener| server.readiness(waits.clone()).starting().serve(listener));
             serving.push(served.map_err(|cause| StartError::Service {
                 service: name,
                 cause: cause.into(),

@@ -62,6 +62,7 @@ fn copy_store(core: &Core, to: &Path) -> Result<BackupReport, StoreError> {
     let mut segments = core.tables.stored.segments.in_order();
     manifest.checkpoint = 0;
     manifest.checkpoint_until = 0;
+    manifest.archived = 0;
     if let Some(unfinished) = manifest.rewriting.take() {
         // The old ones have everything, and there must not be two of anything.
         segments.retain(|segment| segment.number != unfinished.new);

@@ -76,6 +76,11 @@ impl Catalog {
         })
     }
 
+    /// Notes how far the archive goes, so that what it lacks is not rewritten after a restart.
+    pub(super) fn archived(&self, until: u64) -> Result<(), StoreError> {
+        self.update(|manifest| manifest.archived = until)
+    }
+
     /// Opens a keyspace, making it where it does not exist.
     pub(super) fn keyspace(&self, name: &str, index: &Index) -> Result<KeyspaceId, StoreError> {
         let known = self.manifest();

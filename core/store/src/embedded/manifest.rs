@@ -14,7 +14,7 @@ use super::text_file;
 pub(super) const MANIFEST: &str = "MANIFEST";
 /// The first line, up to the number of the format.
 const FORMAT_OF: &str = "lombard-store ";
-/// What is written. Format 1 had no line `moment`, and is read as well.
+/// What is written. Format 1 had no lines `moment` and `archived`, and is read as well.
 const FORMAT: u32 = 2;
 
 /// What the folder holds.
@@ -30,6 +30,8 @@ pub(super) struct Manifest {
     pub(super) checkpoint_until: u64,
     /// No mark before the checkpoint says a later moment. 0: none says one.
     pub(super) newest_us: u64,
+    /// The position that the archive goes up to. 0: there is none.
+    pub(super) archived: u64,
     /// Keyspaces by number.
     pub(super) keyspaces: Vec<(u16, String)>,
     /// The segments that were there when it was written.
@@ -94,8 +96,8 @@ impl Manifest {
 
     fn print(&self) -> String {
         let mut text = format!(
-            "{FORMAT_OF}{FORMAT}\nstore {:016x}\ncheckpoint {} {}\nmoment {}\n",
-            self.store, self.checkpoint, self.checkpoint_until, self.newest_us
+            "{FORMAT_OF}{FORMAT}\nstore {:016x}\ncheckpoint {} {}\nmoment {}\narchived {}\n",
+            self.store, self.checkpoint, self.checkpoint_until, self.newest_us, self.archived
         );
         // Writing to a string cannot fail.
         for (id, name) in &self.keyspaces {
@@ -144,6 +146,7 @@ impl Manifest {
                 self.checkpoint_until = words.next()?.parse().ok()?;
             }
             "moment" => self.newest_us = words.next()?.parse().ok()?,
+            "archived" => self.archived = words.next()?.parse().ok()?,
             "keyspace" => self
                 .keyspaces
                 .push((words.next()?.parse().ok()?, words.next()?.into())),
@@ -183,6 +186,7 @@ mod tests {
             checkpoint: 99,
             checkpoint_until: 120,
             newest_us: 1_795_000_000_000_000,
+            archived: 98,
             keyspaces: vec![(1, "ledger".into()), (2, "account".into())],
             segments: vec![
                 ListedSegment { number: 1, dead: 5 },

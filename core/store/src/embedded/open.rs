@@ -163,6 +163,7 @@ impl Embedded {
 
         let figures = Arc::new(Figures::default());
         let store = manifest.store;
+        let archived = AtomicU64::new(manifest.archived);
         let tables = Tables {
             memtable: Memtable::new(options.partitions_idle_max, options.rows_kept_bytes_max),
             stored: Stored {
@@ -207,7 +208,7 @@ impl Embedded {
             memory_freed: Signal::default(),
             merge_wanted: Signal::default(),
             rewriting: Mutex::new(()),
-            archived: AtomicU64::new(0),
+            archived,
             followed: Mutex::default(),
         });
         let engine = Self {

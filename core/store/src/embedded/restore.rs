@@ -31,6 +31,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<BackupReport, StoreError> {
     manifest.store = restoring.store;
     manifest.checkpoint = 0;
     manifest.checkpoint_until = 0;
+    manifest.archived = 0;
     manifest.rewriting = None;
     // Only what is there counts, and what is dead of it is counted again.
     manifest.segments.retain_mut(|listed| {

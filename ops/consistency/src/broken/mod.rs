@@ -14,7 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use lombard_store::{
-    Changes, Engine, EngineInfo, EventPage, KeyspaceId, PartitionId, Position, Snapshot,
+    Admitted, Changes, Engine, EngineInfo, EventPage, KeyspaceId, PartitionId, Position, Snapshot,
     StoreError, Version, Wanted,
 };
 use parking_lot::Mutex;
@@ -136,6 +136,10 @@ impl<D: Defect> Engine for Broken<D> {
         limit: usize,
     ) -> Result<EventPage, StoreError> {
         self.engine.events(keyspace, after, limit).await
+    }
+
+    async fn admit(&self, keyspace: KeyspaceId) -> Admitted {
+        self.engine.admit(keyspace).await
     }
 
     fn position(&self) -> Position {

@@ -65,6 +65,23 @@ pub async fn run(session: &Session, text: &str) {
     session.await_schema_agreement().await.unwrap();
 }
 
+/// What is asked for again while the store is unavailable: nodes that have just started on a
+/// busy machine need their time.
+pub async fn at_last<T>(mut ask: impl AsyncFnMut() -> Result<T, StoreError>) -> T {
+    let mut failures = 0;
+    loop {
+        match ask().await {
+            Ok(value) => return value,
+            Err(StoreError::Unavailable(why)) => {
+                failures += 1;
+                assert!(failures < 50, "{why}");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 /// Does an operation once, however often it is called with this id: it counts one up, and
 /// leaves a marker, which is an event. Gives the count that it made.
 pub async fn once(keyspace: &Keyspace, partition: &[u8], id: u64) -> Result<u64, StoreError> {
@@ -110,7 +127,8 @@ pub async fn counts(keyspace: &Keyspace, partition: &[u8]) -> (u64, Vec<u64>) {
         let markers = markers.iter().map(|(_, value)| number(value)).collect();
         Ok((count, markers))
     };
-    keyspace.read(partition, look).await.unwrap().value.unwrap()
+    let read = at_last(async || keyspace.read(partition, look).await).await;
+    read.value.unwrap()
 }
 
 /// Each operation was done once: the counts are 1, 2, 3 … in some order.

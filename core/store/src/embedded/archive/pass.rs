@@ -115,6 +115,7 @@ impl Embedded {
             last_us: 0,
         };
         let done = pass.run(new_base)?;
+        core.tables.catalog.archived(end)?;
         core.archived.store(end, Ordering::Relaxed);
         Ok(done)
     }
