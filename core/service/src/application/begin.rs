@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lombard_rpc::server::ServerOptions;
+use lombard_rpc::server::{Readiness, ServerOptions};
 use lombard_store::StoreError;
 use lombard_telemetry::Registry;
 use parking_lot::Mutex;
@@ -46,8 +46,8 @@ pub(super) async fn begin<'a>(
         why.lock().clone_from(&cause);
         if stand_ins.is_none() {
             let why = why.clone();
-            let waits = move || Err(why.lock().clone());
-            let serving = StandIns::serve(listeners.clone(), &host, options, &Arc::new(waits))?;
+            let waits: Readiness = Arc::new(move || Err(why.lock().clone()));
+            let serving = StandIns::serve(listeners.clone(), &host, options, &waits)?;
             stand_ins = Some(serving);
         }
         host.sleep(PAUSE).await;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lombard_rpc::client::ChannelOptions;
-use lombard_rpc::server::{Server, ServerOptions};
+use lombard_rpc::server::{Readiness, Server, ServerOptions};
 use lombard_store::{Store, StoreError};
 use lombard_telemetry::Registry;
 use serde::Deserialize;
@@ -206,8 +206,9 @@ impl Application {
         let mut running = RunningApplication::new(host.clone(), &host_options, here, book.clone());
         if store.engine().waiting_for().is_some() {
             let waiting = store.clone();
-            let waits = move || waiting.engine().waiting_for().map_or(Ok(()), Err);
-            let stand_ins = StandIns::serve(&listeners, &host, &server_options, &Arc::new(waits))?;
+            let waits: Readiness =
+                Arc::new(move || waiting.engine().waiting_for().map_or(Ok(()), Err));
+            let stand_ins = StandIns::serve(&listeners, &host, &server_options, &waits)?;
             let reached = tokio::select! {
                 reached = store.engine().reached() => reached.map_err(StartError::from),
                 _ = running.stop_signal() => Err(StartError::Interrupted),
