@@ -43,6 +43,7 @@ use crate::options::StoreOptions;
 use crate::port::{Admitted, Engine, PartitionId, Position};
 use crate::rows::Rows;
 use crate::store::Sequenced;
+pub(crate) use lane::Sight;
 use lane::{Lane, Operation, Step, WantedSet};
 
 /// After so many conflicts an operation pauses before it is run again.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -53,12 +54,20 @@ impl Cut {
     }
 }
 
+/// A row, or that it is absent.
+#[derive(Debug, Clone)]
+struct Known {
+    value: Option<Bytes>,
+    /// It was asked for, not only written.
+    fetched: bool,
+}
+
 /// Rows, absences and ranges of a partition, all of one version.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Loaded {
     /// What all of this belongs to.
     pub version: Version,
-    rows: BTreeMap<Bytes, Option<Bytes>>,
+    rows: BTreeMap<Bytes, Known>,
     /// Where every key is known: disjoint stretches, from → to.
     covered: BTreeMap<Cut, Cut>,
     /// Of keys and values, about.
@@ -113,8 +122,9 @@ impl Loaded {
 
     fn learn(&mut self, key: Bytes, value: Option<Bytes>) {
         let bytes = key.len() + value.as_ref().map_or(0, Bytes::len);
-        if let std::collections::btree_map::Entry::Vacant(place) = self.rows.entry(key) {
-            place.insert(value);
+        if let Entry::Vacant(place) = self.rows.entry(key) {
+            let fetched = true;
+            place.insert(Known { value, fetched });
             self.bytes += bytes;
         }
     }
@@ -140,19 +150,39 @@ impl Loaded {
         for (key, change) in &changes.rows {
             let value = change.value().cloned();
             let is = key.len() + value.as_ref().map_or(0, Bytes::len);
-            let was = self
-                .rows
-                .insert(key.clone(), value)
-                .map_or(0, |old| key.len() + old.map_or(0, |value| value.len()));
+            let was = match self.rows.entry(key.clone()) {
+                Entry::Vacant(place) => {
+                    let fetched = false;
+                    place.insert(Known { value, fetched });
+                    0
+                }
+                Entry::Occupied(mut place) => {
+                    let old = std::mem::replace(&mut place.get_mut().value, value);
+                    key.len() + old.map_or(0, |old| old.len())
+                }
+            };
             self.bytes = (self.bytes + is).saturating_sub(was);
         }
         self.version = to;
     }
 
+    /// Forgets the rows that were written without having been asked for, what is known to be
+    /// absent, and the ranges. What is left is of this version only: what was read at an
+    /// earlier one does not fit it any more.
+    pub fn keep_fetched(&mut self) {
+        self.covered.clear();
+        self.bytes = 0;
+        self.rows.retain(|key, known| {
+            let value = known.value.as_ref().filter(|_| known.fetched);
+            self.bytes += value.map_or(0, |value| key.len() + value.len());
+            value.is_some()
+        });
+    }
+
     /// The row, if it is known whether it exists.
     fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
-        if let Some(value) = self.rows.get(key) {
-            return Some(value.clone());
+        if let Some(known) = self.rows.get(key) {
+            return Some(known.value.clone());
         }
         let point = Cut::At(Bytes::copy_from_slice(key), false);
         let (_, end) = self.covered.range(..=point.clone()).next_back()?;
@@ -185,7 +215,7 @@ impl Loaded {
         let rows = self
             .rows
             .range::<[u8], _>((known.0.as_lower_bound(), known.1.as_upper_bound()))
-            .filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
+            .filter_map(|(key, known)| Some((key.clone(), known.value.clone()?)));
         let rows: Vec<Row> = match range.direction {
             Direction::Ascending => rows.take(range.limit).collect(),
             Direction::Descending => rows.rev().take(range.limit).collect(),

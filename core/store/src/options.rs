@@ -79,8 +79,8 @@ impl StoreOptions {
             wanted_per_read_max: 256,
             resolutions_per_commit_max: 8,
             retry_pause: Duration::from_millis(2),
-            lanes_idle_max: 4_096,
-            lane_idle_bytes_max: 64 << 10,
+            lanes_idle_max: 16_384,
+            lane_idle_bytes_max: 16 << 10,
             lane_busy_bytes_max: 8 << 20,
         }
     }

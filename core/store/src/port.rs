@@ -209,6 +209,21 @@ pub trait Engine: Send + Sync + 'static {
         wanted: &[Wanted],
     ) -> Result<Snapshot, StoreError>;
 
+    /// As [`Self::read`], for what is looked at before it is changed, or before something else
+    /// is: an engine on the network may have something cheaper. It shows what was committed,
+    /// and all that was acknowledged before the call; but of a commit that is on its way one
+    /// glance may show it and a later one not.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    async fn glance(
+        &self,
+        partition: &PartitionId,
+        wanted: &[Wanted],
+    ) -> Result<Snapshot, StoreError> {
+        self.read(partition, wanted).await
+    }
+
     /// Commits if the partition's version is still `expected`; then it is `expected + 1`.
     /// `Ok(None)` is a conflict: nothing was changed. Where the engine has one log, the
     /// commit is sequenced on return and durable with its position.

@@ -154,6 +154,14 @@ impl Engine for Reach {
         self.engine()?.read(partition, wanted).await
     }
 
+    async fn glance(
+        &self,
+        partition: &PartitionId,
+        wanted: &[Wanted],
+    ) -> Result<Snapshot, StoreError> {
+        self.engine()?.glance(partition, wanted).await
+    }
+
     async fn commit(
         &self,
         partition: &PartitionId,

@@ -170,19 +170,25 @@ impl Engine for Simulated {
         let snapshot = {
             let mut state = self.state.lock();
             state.open_for_reading()?;
-            let view = View::of(&state, partition);
-            let read = |wanted: &Wanted| match wanted {
-                Wanted::Row(key) => Ok(view
-                    .row(key)?
-                    .map(|value| (key.clone(), value))
-                    .into_iter()
-                    .collect()),
-                Wanted::Range(range) => view.rows(range),
-            };
-            Snapshot {
-                version: view.version(),
-                found: wanted.iter().map(read).collect::<Result<_, _>>()?,
-                position: view.position(),
+            state.settle(partition);
+            View::of(&state, partition).snapshot(wanted)?
+        };
+        self.delay().await;
+        Ok(snapshot)
+    }
+
+    async fn glance(
+        &self,
+        partition: &PartitionId,
+        wanted: &[Wanted],
+    ) -> Result<Snapshot, StoreError> {
+        self.delay().await;
+        let snapshot = {
+            let mut state = self.state.lock();
+            state.open_for_reading()?;
+            match state.glance_of_old(partition) {
+                Some(old) => View::over(&state, partition, &old).snapshot(wanted)?,
+                None => View::of(&state, partition).snapshot(wanted)?,
             }
         };
         self.delay().await;
@@ -204,6 +210,9 @@ impl Engine for Simulated {
         };
         let committed = self.state.lock().commit(record, durable);
         self.delay().await;
+        if let Ok(Some(_)) = committed {
+            self.state.lock().told(partition, expected.next());
+        }
         committed
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::combine::Combiner;
+use crate::combine::{Combiner, Sight};
 use crate::counters::{Counters, StoreCounters};
 use crate::error::{Fault, Stop, StoreError};
 use crate::limits::{self, PAGE_MAX};
@@ -198,13 +198,47 @@ impl Keyspace {
         T: Send,
         E: Send,
     {
+        self.looked(partition, Sight::Read, &mut look).await
+    }
+
+    async fn looked<T, E, F>(
+        &self,
+        partition: &[u8],
+        sight: Sight,
+        look: &mut F,
+    ) -> Result<Sequenced<Result<T, E>>, StoreError>
+    where
+        F: FnMut(&Rows<'_>) -> Result<T, Stop<E>> + Send,
+        T: Send,
+        E: Send,
+    {
         let partition = self.partition(partition)?;
         let inner = &self.store.inner;
         inner.counters.reads.add(1);
         match inner.engine.local() {
-            Some(local) => read_local(local, &inner.counters, partition, &mut look),
-            None => inner.combiner.look(partition.to_id(), look).await,
+            Some(local) => read_local(local, &inner.counters, partition, look),
+            None => inner.combiner.look(partition.to_id(), sight, look).await,
         }
+    }
+
+    /// As [`Self::read_ahead`], for what is checked before something is committed elsewhere:
+    /// all that was acknowledged before this call is seen. Of a commit that is on its way a
+    /// later glance may show less, so only a refusal may be told as if it had been read; the
+    /// answer itself may not.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn glance<T, E, F>(
+        &self,
+        partition: &[u8],
+        mut look: F,
+    ) -> Result<Sequenced<Result<T, E>>, StoreError>
+    where
+        F: FnMut(&Rows<'_>) -> Result<T, Stop<E>> + Send,
+        T: Send,
+        E: Send,
+    {
+        self.looked(partition, Sight::Glance, &mut look).await
     }
 
     /// Whether each commit takes a round trip of its own: it pays then to have many

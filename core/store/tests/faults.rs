@@ -76,6 +76,17 @@ enum Look {
     Update,
     Read,
     ReadAhead,
+    /// By a glance: what it shows.
+    Glance,
+    /// By a glance that says no.
+    GlanceRefused,
+}
+
+impl Look {
+    /// Whether nobody may see less after it: a glance may show what is on its way.
+    fn counts(self) -> bool {
+        !matches!(self, Self::Glance)
+    }
 }
 
 /// The counter and its twin.
@@ -94,9 +105,18 @@ async fn look(keyspace: &Keyspace, how: Look) -> Result<(u64, u64), StoreError> 
     let see = |rows: &Rows<'_>| -> Result<(u64, u64), Stop<()>> {
         Ok((number(rows.get(b"count")?), number(rows.get(b"twin")?)))
     };
+    if matches!(how, Look::GlanceRefused) {
+        let refuse = |rows: &Rows<'_>| -> Result<(), Stop<(u64, u64)>> {
+            let seen = (number(rows.get(b"count")?), number(rows.get(b"twin")?));
+            Err(Stop::Refused(seen))
+        };
+        let refused = keyspace.glance(HOT, refuse).await?;
+        return Ok(refused.durable(keyspace).await?.unwrap_err());
+    }
     let seen = match how {
+        Look::Glance => keyspace.glance(HOT, see).await?,
         Look::ReadAhead => keyspace.read_ahead(HOT, see).await?,
-        Look::Update | Look::Read => keyspace.read(HOT, see).await?,
+        _ => keyspace.read(HOT, see).await?,
     };
     Ok(seen.durable(keyspace).await?.unwrap())
 }
@@ -120,13 +140,19 @@ async fn callers(keyspaces: &[Keyspace], round: u64, seed: u64, told: &Arc<Mutex
                 if dice.random_bool(0.3) {
                     let told_before = told.lock().greatest;
                     let how = match dice.random_range(0..10) {
-                        0..4 => Look::Update,
-                        4..6 => Look::Read,
-                        _ => Look::ReadAhead,
+                        0..3 => Look::Update,
+                        3..5 => Look::Read,
+                        5..7 => Look::ReadAhead,
+                        7..9 => Look::Glance,
+                        _ => Look::GlanceRefused,
                     };
                     if let Ok((count, twin)) = look(&keyspace, how).await {
                         assert_eq!(count, twin, "seed {seed}: one state is seen");
                         assert!(count >= told_before, "seed {seed}: {count} is stale");
+                        if how.counts() {
+                            let mut told = told.lock();
+                            told.greatest = told.greatest.max(count);
+                        }
                     }
                 }
                 let answer = increment(&keyspace, id).await;
@@ -309,6 +335,7 @@ fn seeds(kind: Kind, seeds: std::ops::Range<u64>) -> (FaultCounts, StoreCounters
         faults.unavailable += met.unavailable;
         faults.torn_tails += met.torn_tails;
         faults.commits_lost += met.commits_lost;
+        faults.old_glances += met.old_glances;
         counters.ambiguous += counted.ambiguous;
         counters.ambiguous_resolved += counted.ambiguous_resolved;
         counters.commits += counted.commits;
@@ -327,6 +354,7 @@ fn nothing_acknowledged_is_lost_over_a_network_with_faults() {
     assert!(faults.timeouts_after > 1_000);
     assert!(faults.late_arrivals > 100);
     assert!(faults.conflicts > 1_000);
+    assert!(faults.old_glances > 1_000);
     assert!(
         counters.combined_operations > counters.commits,
         "combining combines"

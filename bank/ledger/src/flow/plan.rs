@@ -67,7 +67,7 @@ impl Flow {
         };
         let legs = &plan.legs;
         for account in other_accounts(&entry.home, legs) {
-            let checked = self.look(account, seen, |rows| {
+            let checked = self.glance(account, seen, |rows| {
                 let book = look(rows, account)?;
                 let reserves = check(book.terms(), &book.state, account, legs);
                 Ok((

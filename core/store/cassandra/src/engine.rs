@@ -25,7 +25,7 @@ use crate::lanes::Lanes;
 use crate::moving::{Pair, Tools};
 use crate::nodes::{self, NodeFacts, NodeSettings};
 use crate::options::CassandraOptions;
-use crate::read::{Looked, is_a_copy};
+use crate::read::{Looked, Manner, is_a_copy};
 use crate::ring::{Guard, Stranger};
 use crate::watch::Watched;
 use crate::{guarded, partitions};
@@ -292,6 +292,34 @@ impl Cassandra {
     }
 }
 
+impl Cassandra {
+    async fn snapshot(
+        &self,
+        partition: &PartitionId,
+        wanted: (&[Wanted], Manner),
+    ) -> Result<Snapshot, StoreError> {
+        let opened = self.keyspace_of(partition.keyspace)?;
+        let turn = match wanted.1 {
+            Manner::Glance => self.lanes.glance(partition).await,
+            Manner::Serial => self.lanes.read(partition).await,
+        };
+        let snapshot = match &opened {
+            // Who holds the partition is found out serially.
+            Opened::Moving(pair) => pair.read(self.tools(), partition, wanted.0).await?,
+            Opened::Alone(keyspace) => {
+                let attempts = self.options.read_attempts_max;
+                let read = guarded::read(keyspace, &self.clock, attempts, partition, wanted);
+                match read.await? {
+                    Looked::State(snapshot) => snapshot,
+                    Looked::Copy => return Err(is_a_copy(keyspace, &partition.key)),
+                }
+            }
+        };
+        turn.has_read();
+        Ok(snapshot)
+    }
+}
+
 #[async_trait]
 impl Engine for Cassandra {
     fn info(&self) -> EngineInfo {
@@ -344,21 +372,16 @@ impl Engine for Cassandra {
         partition: &PartitionId,
         wanted: &[Wanted],
     ) -> Result<Snapshot, StoreError> {
-        let opened = self.keyspace_of(partition.keyspace)?;
-        let turn = self.lanes.read(partition).await;
-        let snapshot = match &opened {
-            Opened::Moving(pair) => pair.read(self.tools(), partition, wanted).await?,
-            Opened::Alone(keyspace) => {
-                let attempts = self.options.read_attempts_max;
-                let read = guarded::read(keyspace, &self.clock, attempts, partition, wanted);
-                match read.await? {
-                    Looked::State(snapshot) => snapshot,
-                    Looked::Copy => return Err(is_a_copy(keyspace, &partition.key)),
-                }
-            }
-        };
-        turn.has_read();
-        Ok(snapshot)
+        self.snapshot(partition, (wanted, Manner::Serial)).await
+    }
+
+    async fn glance(
+        &self,
+        partition: &PartitionId,
+        wanted: &[Wanted],
+    ) -> Result<Snapshot, StoreError> {
+        let manner = Manner::of_glance(wanted);
+        self.snapshot(partition, (wanted, manner)).await
     }
 
     async fn commit(

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::commit::{self, Done};
 use crate::coordinators::Coordinators;
 use crate::keyspace::Keyspace;
-use crate::read::{self, Looked};
+use crate::read::{self, Looked, Manner};
 
 /// How often a read is made anew because its coordinator could not be asked after it.
 const READS_MAX: u32 = 3;
@@ -20,7 +20,7 @@ pub(crate) async fn read(
     clock: &Clock,
     attempts_max: u32,
     partition: &PartitionId,
-    wanted: &[Wanted],
+    wanted: (&[Wanted], Manner),
 ) -> Result<Looked, StoreError> {
     let mut doubt = None;
     for _ in 0..READS_MAX {

@@ -80,6 +80,18 @@ impl Lanes {
         turn
     }
 
+    /// A turn for a glance, which does not disturb a commit. Where rivals have met, what a
+    /// commit is just replacing is of no use, and it waits as a read does.
+    pub async fn glance<'a>(&'a self, partition: &'a PartitionId) -> Turn<'a> {
+        let (turn, lane) = self.turn(partition);
+        let rivals = *lane.rivals.lock();
+        drop(lane);
+        if rivals.remembered > 0 {
+            return self.read(partition).await;
+        }
+        turn
+    }
+
     /// A turn alone.
     pub async fn commit<'a>(&'a self, partition: &'a PartitionId) -> Turn<'a> {
         let (mut turn, lane) = self.turn(partition);
@@ -169,6 +181,7 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use futures::FutureExt;
     use lombard_store::KeyspaceId;
 
     fn partition(key: &'static [u8]) -> PartitionId {
@@ -199,6 +212,19 @@ mod tests {
         alone.has_committed(false);
         drop(alone);
         assert!(lanes.by_partition.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_glance_waits_for_a_commit_only_where_rivals_have_met() {
+        let lanes = Lanes::default();
+        let p = partition(b"p");
+        let commit = lanes.commit(&p).await;
+        let beside = lanes.glance(&p).now_or_never();
+        assert!(beside.is_some_and(|turn| turn.guard.is_none()));
+        commit.has_committed(true);
+        assert!(lanes.glance(&p).now_or_never().is_none());
+        drop(commit);
+        assert!(lanes.glance(&p).await.guard.is_some());
     }
 
     #[tokio::test]

@@ -17,6 +17,12 @@
 //! row that could tell, that range is read again after the serial read (so that it can be no
 //! older), and the version after that (so that it can be no newer).
 //!
+//! **A glance** ([`lombard_store::Engine::glance`]) is one quorum read, where only rows are
+//! wanted by key: no promise is written for it, and two replicas are asked and not all. A
+//! replica has a commit only once it was decided, so what it shows is no less certain; it may
+//! be gone again in the next glance, from other replicas, until the commit is acknowledged.
+//! With ranges it would not do: one that is read later could be older.
+//!
 //! A read that finds no row finds no version either, so each partition has a row that is
 //! never removed, the *head*, and each read by key asks for it too.
 
@@ -43,6 +49,21 @@ pub(crate) const HEAD: &[u8] = b"\xff\xffhead";
 
 /// What is read of a row: key, value, and of its partition version and position.
 type Columns = (Bytes, Option<Bytes>, Option<i64>, Option<i64>);
+
+/// How a partition is read: see the module's documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Serial,
+    Glance,
+}
+
+impl Manner {
+    /// A glance, where it does.
+    pub fn of_glance(wanted: &[Wanted]) -> Self {
+        let by_key = (wanted.iter()).all(|wanted| matches!(wanted, Wanted::Row(_)));
+        if by_key { Self::Glance } else { Self::Serial }
+    }
+}
 
 /// The state that a read saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +126,7 @@ struct RangeRead {
 pub(crate) async fn snapshot(
     keyspace: &Keyspace,
     partition: &PartitionId,
-    wanted: &[Wanted],
+    (wanted, manner): (&[Wanted], Manner),
     attempts_max: u32,
     coordinators: &Coordinators,
 ) -> Result<Looked, StoreError> {
@@ -119,8 +140,12 @@ pub(crate) async fn snapshot(
     }
     keys.sort_unstable();
     keys.dedup();
+    let statement = match manner {
+        Manner::Glance => &keyspace.statements.points,
+        Manner::Serial => &keyspace.statements.points_serially,
+    };
     for _ in 0..attempts_max {
-        let attempt = attempt(keyspace, partition, &keys, &ranges, coordinators);
+        let attempt = attempt(keyspace, statement, partition, &keys, &ranges, coordinators);
         if let Some((seen, points, ranges)) = attempt.await? {
             if seen.is_copy() {
                 return Ok(Looked::Copy);
@@ -156,12 +181,12 @@ pub(crate) async fn snapshot(
 /// One try: none if others committed in between.
 async fn attempt(
     keyspace: &Keyspace,
+    statement: &PreparedStatement,
     partition: &PartitionId,
     keys: &[&[u8]],
     bounds: &[Option<Bounds>],
     coordinators: &Coordinators,
 ) -> Result<Option<(Seen, Vec<Row>, Vec<Vec<Row>>)>, StoreError> {
-    let statement = &keyspace.statements.points_serially;
     let by_key = points(keyspace, statement, &partition.key, keys, coordinators);
     let reads = join_all(bounds.iter().map(|bounds| async {
         match bounds {

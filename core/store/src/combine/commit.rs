@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::lane::{Batch, Lane, LaneState};
+use super::lane::{Batch, Lane, LaneState, Sight};
 use super::marker::{self, CommitId, History, Trace};
 use super::{Outcome, PAUSE_DOUBLINGS_MAX, Shared, Task};
 use crate::error::StoreError;
@@ -228,7 +228,7 @@ impl Committer {
                             base.history = sent.history.clone();
                         }
                         base.position = base.position.max(position);
-                        base.confirmed = base.confirmed.max(sent.arrivals);
+                        base.saw(Sight::Read, sent.arrivals);
                     }
                     state.trim(&self.shared.options);
                     Outcome::In(position)

@@ -64,8 +64,10 @@ pub(super) struct Base {
     pub history: History,
     /// Covers all of this.
     pub position: Position,
-    /// The engine was seen to stand at this version after so many arrivals.
+    /// The engine was read, and stood at this version, after so many arrivals.
     pub confirmed: u64,
+    /// The same, or a glance was taken that showed nothing else.
+    pub glanced: u64,
 }
 
 /// Operations that go out as one commit.
@@ -79,7 +81,19 @@ pub(super) struct Batch {
 /// Rows that are fetched in one read.
 pub(super) struct Load {
     pub wanted: WantedSet,
+    /// What serves all that is asked for.
+    pub sight: Sight,
     pub done: Teller<Result<(), StoreError>>,
+}
+
+/// How surely a state of the engine is seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Sight {
+    /// As [`crate::Engine::glance`] shows it. Whoever commits over it is told if it was not so.
+    #[default]
+    Glance,
+    /// As [`crate::Engine::read`] does.
+    Read,
 }
 
 /// One call of `update`.
@@ -112,6 +126,7 @@ impl Default for Load {
     fn default() -> Self {
         Self {
             wanted: WantedSet::default(),
+            sight: Sight::default(),
             done: Teller::new(),
         }
     }
@@ -191,7 +206,7 @@ impl Lane {
         let run = state.run(rule);
         if !run.missing.is_empty() || state.base.is_none() {
             let wanted = operation.ask(run.missing, state.base.is_none());
-            let (done, task) = load::request(shared, self, &mut state, wanted);
+            let (done, task) = load::request(shared, self, &mut state, wanted, Sight::Glance);
             return (Step::Load(done), task);
         }
         let value = match run.ran {
@@ -301,12 +316,35 @@ impl LaneState {
         } else {
             options.lane_idle_bytes_max
         };
-        if let Some(base) = &mut self.base
-            && base.loaded.bytes() > max
-        {
-            base.loaded = Loaded::new(base.loaded.version);
+        let Some(base) = &mut self.base else {
+            return;
+        };
+        if base.loaded.bytes() > max {
+            // What was only written is rarely asked for again.
+            base.loaded.keep_fetched();
             base.since = base.loaded.version;
+        }
+        if base.loaded.bytes() > max {
+            base.loaded = Loaded::new(base.loaded.version);
             self.kept = None;
+        }
+    }
+}
+
+impl Base {
+    /// The engine was seen to stand here, after so many arrivals.
+    pub fn saw(&mut self, sight: Sight, arrivals: u64) {
+        self.glanced = self.glanced.max(arrivals);
+        if sight == Sight::Read {
+            self.confirmed = self.confirmed.max(arrivals);
+        }
+    }
+
+    /// After how many arrivals it was seen so surely.
+    pub fn seen(&self, sight: Sight) -> u64 {
+        match sight {
+            Sight::Glance => self.glanced,
+            Sight::Read => self.confirmed,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::lane::{Base, Lane, LaneState, Load};
+use super::lane::{Base, Lane, LaneState, Load, Sight};
 use super::marker::{self, History};
 use super::tell::Listener;
 use super::{Outcome, Shared, Task};
@@ -21,11 +21,13 @@ pub(super) fn request(
     lane: &Arc<Lane>,
     state: &mut LaneState,
     wanted: Vec<Wanted>,
+    sight: Sight,
 ) -> (Listener<Result<(), StoreError>>, Option<Task>) {
     let load = state.wanted.get_or_insert_with(Load::default);
     for wanted in wanted {
         load.wanted.insert(wanted);
     }
+    load.sight = load.sight.max(sight);
     let done = load.done.listen();
     let task = (!state.loading).then(|| {
         state.loading = true;
@@ -67,7 +69,8 @@ impl Loader {
             let Some((load, arrivals)) = self.next() else {
                 break;
             };
-            let done = self.load(load.wanted.list, arrivals, admitted).await;
+            let seen = (load.sight, arrivals);
+            let done = self.load(load.wanted.list, seen, admitted).await;
             load.done.tell(done);
         }
         self.ended = true;
@@ -91,7 +94,7 @@ impl Loader {
     async fn load(
         &self,
         wanted: Vec<Wanted>,
-        arrivals: u64,
+        (sight, arrivals): (Sight, u64),
         admitted: Admitted,
     ) -> Result<(), StoreError> {
         let mut admitted = Some(admitted);
@@ -119,9 +122,14 @@ impl Loader {
                         Some(admitted) => admitted,
                         None => self.shared.admit(&self.lane).await,
                     };
-                    engine.read(&self.lane.partition, &part).await?
+                    // A glance may be older than what another one showed; a read is not.
+                    let partition = &self.lane.partition;
+                    match sight {
+                        Sight::Glance if stale == 0 => engine.glance(partition, &part).await?,
+                        _ => engine.read(partition, &part).await?,
+                    }
                 };
-                if self.take_in(&part, snapshot, arrivals).await? {
+                if self.take_in(&part, snapshot, (sight, arrivals)).await? {
                     break;
                 }
                 stale += 1;
@@ -138,7 +146,7 @@ impl Loader {
         &self,
         wanted: &[Wanted],
         mut snapshot: Snapshot,
-        arrivals: u64,
+        seen: (Sight, u64),
     ) -> Result<bool, StoreError> {
         let marker = snapshot.found.pop().unwrap_or_default();
         let history = History::read(marker.first().map(|(_, value)| value))?;
@@ -149,7 +157,7 @@ impl Loader {
                     Place::Older => return Ok(false),
                     Place::Wait => state.next_move(),
                     Place::Fits => {
-                        state.absorb(wanted, snapshot, history, arrivals);
+                        state.absorb(wanted, snapshot, history, seen);
                         return Ok(true);
                     }
                 }
@@ -194,16 +202,23 @@ impl LaneState {
         Place::Fits
     }
 
-    fn absorb(&mut self, wanted: &[Wanted], snapshot: Snapshot, history: History, arrivals: u64) {
+    fn absorb(
+        &mut self,
+        wanted: &[Wanted],
+        snapshot: Snapshot,
+        history: History,
+        (sight, arrivals): (Sight, u64),
+    ) {
         let base = self.base.get_or_insert_with(|| Base {
             loaded: Loaded::new(snapshot.version),
             since: snapshot.version,
             history,
             position: snapshot.position,
-            confirmed: arrivals,
+            confirmed: 0,
+            glanced: 0,
         });
         base.position = base.position.max(snapshot.position);
-        base.confirmed = base.confirmed.max(arrivals);
+        base.saw(sight, arrivals);
         for (wanted, found) in wanted.iter().zip(snapshot.found) {
             base.loaded.absorb(wanted, found);
         }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::lane::{Lane, Operation, WantedSet};
+use super::lane::{Lane, Operation, Sight, WantedSet};
 use super::tell::Listener;
 use super::{Combiner, LaneUse, Shared, load};
 use crate::error::{Stop, StoreError};
@@ -23,11 +23,13 @@ enum Look<T, E> {
 }
 
 impl Combiner {
-    /// Runs `look` over a state that the partition was in after this call began.
+    /// Runs `look` over a state that the partition was in after this call began, seen so
+    /// surely at least. A refusal is always of a state that was read.
     pub async fn look<T, E, F>(
         &self,
         partition: PartitionId,
-        mut look: F,
+        sight: Sight,
+        look: &mut F,
     ) -> Result<Sequenced<Result<T, E>>, StoreError>
     where
         F: FnMut(&Rows<'_>) -> Result<T, Stop<E>> + Send,
@@ -42,7 +44,7 @@ impl Combiner {
             asked: WantedSet::default(),
         };
         for _ in 0..shared.options.loads_per_operation_max {
-            match lane.look(shared, &mut operation, &mut look) {
+            match lane.look(shared, &mut operation, sight, look) {
                 Look::Seen(seen) => return seen,
                 Look::Load(loaded) => match loaded.await {
                     Ok(loaded) => loaded?,
@@ -63,6 +65,7 @@ impl Lane {
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         operation: &mut Operation,
+        sight: Sight,
         look: &mut F,
     ) -> Look<T, E>
     where
@@ -77,14 +80,18 @@ impl Lane {
             let ran = looked(look(&rows));
             let absent = rows.absent();
             let missing = source.missing();
-            let seen_since = base.filter(|base| operation.arrived <= base.confirmed);
+            let needed = match &ran {
+                Ok(Err(_)) if missing.is_empty() && base.is_some() => Sight::Read,
+                _ => sight,
+            };
+            let seen_since = base.filter(|base| operation.arrived <= base.seen(needed));
             if let (true, Some(base)) = (missing.is_empty(), seen_since) {
                 shared.counters.rows_absent.add(absent);
                 let position = base.position;
                 return Look::Seen(ran.map(|value| Sequenced { value, position }));
             }
             let wanted = operation.ask(missing, base.is_none());
-            load::request(shared, self, &mut state, wanted)
+            load::request(shared, self, &mut state, wanted, needed)
         };
         // Outside the lock: a runtime that stops drops the task at once, and its end takes it.
         if let Some(task) = task {

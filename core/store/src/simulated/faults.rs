@@ -68,6 +68,8 @@ pub struct FaultCounts {
     pub torn_tails: u64,
     /// Commits that crashes took away.
     pub commits_lost: u64,
+    /// Glances that did not show a commit on its way.
+    pub old_glances: u64,
 }
 
 impl FaultCounts {
@@ -83,6 +85,7 @@ impl FaultCounts {
             ("crashes", self.crashes),
             ("torn tails", self.torn_tails),
             ("commits lost", self.commits_lost),
+            ("old glances", self.old_glances),
         ]
         .into_iter()
         .map(|(name, count)| (name.to_owned(), count.to_string()))

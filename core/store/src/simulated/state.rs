@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 
 use super::{Change, Changes, EventPage, EventRow, FaultCounts, Faults};
 use crate::error::{Fault, StoreError};
-use crate::port::{KeyspaceId, PartitionId, Position, Version};
+use crate::port::{KeyspaceId, PartitionId, Position, Snapshot, Version, Wanted};
 use crate::rows::{Direction, Row, RowRange, RowSource};
 
 /// One commit.
@@ -23,12 +23,22 @@ pub(super) struct Record {
 }
 
 /// A partition as the log made it.
-#[derive(Debug, Default)]
-struct Partition {
+#[derive(Debug, Default, Clone)]
+pub(super) struct Partition {
     version: Version,
     rows: BTreeMap<Bytes, Bytes>,
     /// Of its last commit.
     position: Position,
+}
+
+/// What a commit replaced of which nobody was told yet: a glance may still show it.
+#[derive(Debug)]
+struct Replaced {
+    /// The commit's.
+    by: Version,
+    version: Version,
+    position: Position,
+    rows: Vec<(Bytes, Option<Bytes>)>,
 }
 
 /// Everything that the engine holds.
@@ -42,6 +52,8 @@ pub(super) struct State {
     dice: StdRng,
     keyspaces: Vec<String>,
     partitions: BTreeMap<PartitionId, Partition>,
+    /// By the last commit of each, until it is settled.
+    replaced: BTreeMap<PartitionId, Replaced>,
     /// Commits that timed out and are still on their way.
     late: Vec<Record>,
     /// Why it answers nothing more.
@@ -59,6 +71,7 @@ impl State {
             dice: StdRng::seed_from_u64(seed),
             keyspaces: Vec::new(),
             partitions: BTreeMap::new(),
+            replaced: BTreeMap::new(),
             late: Vec::new(),
             closed: None,
         }
@@ -108,7 +121,7 @@ impl State {
         let record = self.late.swap_remove(which);
         if self.version(&record.partition).next() == record.version {
             self.counts.late_arrivals += 1;
-            self.append(record);
+            self.append_untold(record);
             self.flushed = self.log.len();
         }
     }
@@ -149,6 +162,8 @@ impl State {
             }
             return Err(StoreError::Ambiguous("simulated timeout".into()));
         }
+        // Whatever came before is settled by the decision that this is.
+        self.settle(&record.partition);
         if self.version(&record.partition).next() != record.version {
             return Ok(None);
         }
@@ -156,7 +171,11 @@ impl State {
             self.counts.conflicts += 1;
             return Ok(None);
         }
-        let position = self.append(record);
+        let position = if durable {
+            self.append_untold(record)
+        } else {
+            self.append(record)
+        };
         if durable {
             self.flushed = self.log.len();
             if self.happens(self.faults.timeout_after) {
@@ -165,6 +184,53 @@ impl State {
             }
         }
         Ok(Some(position))
+    }
+
+    /// Sequences a commit that a glance need not show yet.
+    fn append_untold(&mut self, record: Record) -> Position {
+        let id = record.partition.clone();
+        let now = self.partitions.get(&id);
+        let keys = record.changes.rows.keys();
+        let rows = keys.map(|key| (key.clone(), now.and_then(|now| now.rows.get(key).cloned())));
+        let replaced = Replaced {
+            by: record.version,
+            version: now.map_or(Version(0), |now| now.version),
+            position: now.map_or(Position(0), |now| now.position),
+            rows: rows.collect(),
+        };
+        self.replaced.insert(id, replaced);
+        self.append(record)
+    }
+
+    /// Whoever committed this version is told so.
+    pub fn told(&mut self, partition: &PartitionId, version: Version) {
+        let replaced = self.replaced.get(partition);
+        if replaced.is_some_and(|replaced| replaced.by == version) {
+            self.settle(partition);
+        }
+    }
+
+    /// From now on every glance shows the partition's last commit.
+    pub fn settle(&mut self, partition: &PartitionId) {
+        self.replaced.remove(partition);
+    }
+
+    /// The partition without its last commit, if that is on its way and the dice say so.
+    pub fn glance_of_old(&mut self, partition: &PartitionId) -> Option<Partition> {
+        if !self.replaced.contains_key(partition) || !self.dice.random_bool(0.5) {
+            return None;
+        }
+        self.counts.old_glances += 1;
+        let replaced = self.replaced.get(partition)?;
+        let mut old = self.partitions.get(partition)?.clone();
+        (old.version, old.position) = (replaced.version, replaced.position);
+        for (key, value) in &replaced.rows {
+            match value {
+                Some(value) => old.rows.insert(key.clone(), value.clone()),
+                None => old.rows.remove(key),
+            };
+        }
+        Some(old)
     }
 
     /// Sequences a commit.
@@ -321,6 +387,32 @@ impl<'a> View<'a> {
             id,
             partition: state.partitions.get(id),
         }
+    }
+
+    /// Over this instead.
+    pub fn over(state: &'a State, id: &'a PartitionId, partition: &'a Partition) -> Self {
+        Self {
+            state,
+            id,
+            partition: Some(partition),
+        }
+    }
+
+    /// What a read finds.
+    pub fn snapshot(&self, wanted: &[Wanted]) -> Result<Snapshot, StoreError> {
+        let read = |wanted: &Wanted| match wanted {
+            Wanted::Row(key) => Ok(self
+                .row(key)?
+                .map(|value| (key.clone(), value))
+                .into_iter()
+                .collect()),
+            Wanted::Range(range) => self.rows(range),
+        };
+        Ok(Snapshot {
+            version: self.version(),
+            found: wanted.iter().map(read).collect::<Result<_, _>>()?,
+            position: self.position(),
+        })
     }
 
     /// Of the partition's last commit; of nothing, if it was never written.

@@ -45,6 +45,19 @@ pub trait Defect: Send + Sync + 'static {
         engine.read(partition, wanted).await
     }
 
+    /// As [`Engine::glance`].
+    ///
+    /// # Errors
+    /// The engine's.
+    async fn glance(
+        &self,
+        engine: &dyn Engine,
+        partition: &PartitionId,
+        wanted: &[Wanted],
+    ) -> Result<Snapshot, StoreError> {
+        engine.glance(partition, wanted).await
+    }
+
     /// As [`Engine::commit`].
     ///
     /// # Errors
@@ -102,6 +115,15 @@ impl<D: Defect> Engine for Broken<D> {
     ) -> Result<Snapshot, StoreError> {
         let engine = self.engine.as_ref();
         self.defect.read(engine, partition, wanted).await
+    }
+
+    async fn glance(
+        &self,
+        partition: &PartitionId,
+        wanted: &[Wanted],
+    ) -> Result<Snapshot, StoreError> {
+        let engine = self.engine.as_ref();
+        self.defect.glance(engine, partition, wanted).await
     }
 
     async fn commit(

@@ -19,7 +19,7 @@ use crate::coordinators::Coordinators;
 use crate::guarded;
 use crate::keyspace::Keyspace;
 use crate::options::CassandraOptions;
-use crate::read::{HEAD, Looked, points};
+use crate::read::{HEAD, Looked, Manner, points};
 use crate::value;
 
 /// How often both sides are looked at until they say where a partition is.
@@ -301,6 +301,7 @@ impl Pair {
         for _ in 0..READS_MAX {
             let which = self.believed(&partition.key).unwrap_or(Which::From);
             let keyspace = self.keyspace(which);
+            let wanted = (wanted, Manner::Serial);
             let looked = guarded::read(keyspace, clock, attempts, partition, wanted).await?;
             match looked {
                 Looked::State(seen) if seen.version > Version(0) => {
