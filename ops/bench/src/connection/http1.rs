@@ -50,7 +50,11 @@ impl Http1 {
             method,
             " HTTP/1.1\r\nhost: ",
             &self.address,
-            "\r\ncontent-type: application/proto\r\nconnect-protocol-version: 1\r\ncontent-length: ",
+            "\r\ncontent-type: application/proto\r\nconnect-protocol-version: 1\r\n",
+            super::TIMEOUT_HEADER.0,
+            ": ",
+            super::TIMEOUT_HEADER.1,
+            "\r\ncontent-length: ",
             &body.len().to_string(),
             "\r\n\r\n",
         ] {

@@ -58,6 +58,8 @@ impl Http2 {
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/proto"));
         headers.insert("connect-protocol-version", HeaderValue::from_static("1"));
+        let (name, value) = super::TIMEOUT_HEADER;
+        headers.insert(name, HeaderValue::from_static(value));
         self.sent(request).await.map_err(|error| error.to_string())
     }
 
