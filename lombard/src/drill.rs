@@ -6,7 +6,9 @@ use indicatif::ProgressBar;
 use lombard_drill::observed::Worth;
 use lombard_drill::process::Program;
 use lombard_drill::report::{AnswerCount, Phase, Report, Step};
-use lombard_drill::{Context, DrillError, Progress, grow, rolling_restart, scale_up};
+use lombard_drill::{
+    Context, DrillError, Progress, grow, postgres_restore, rolling_restart, scale_up,
+};
 use lombard_service::Host;
 
 use crate::Global;
@@ -26,6 +28,7 @@ Examples:
   lombard drill cassandra-grow                        how nodes are to be added
   lombard drill rolling-restart --engine cassandra    node by node, under load
   lombard drill rolling-restart --engine postgres
+  lombard drill postgres-restore                      back to the moment before a mistake
 
 A drill starts a real engine in a temporary folder and a bank of its own on it, on
 free loopback addresses, and ends both; no other bank is touched. Clients work all
@@ -44,6 +47,8 @@ pub enum Drill {
     CassandraGrow(Grow),
     /// Every node of a store is restarted, one by one, under load
     RollingRestart(RollingRestart),
+    /// Somebody empties a table of the ledger's; it is put back to a moment before
+    PostgresRestore(PostgresRestore),
 }
 
 /// What every drill understands.
@@ -58,6 +63,16 @@ pub struct Clients {
     /// Keep the folders of engine and bank, with their logs, and say where they are
     #[arg(long)]
     pub keep: bool,
+}
+
+impl From<&Clients> for lombard_drill::Clients {
+    fn from(clients: &Clients) -> Self {
+        Self {
+            accounts: clients.accounts,
+            seed: clients.seed,
+            keep: clients.keep,
+        }
+    }
 }
 
 /// Three nodes join a cluster without the data that they own; and the way back.
@@ -124,6 +139,26 @@ pub struct RollingRestart {
     pub clients: Clients,
 }
 
+/// Somebody empties a table of the ledger's; it is put back to a moment before.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  lombard drill postgres-restore
+  lombard drill postgres-restore --json | jq .restored
+
+A base backup is made while clients work; the log behind it is archived. Then a table of
+the ledger's is emptied. A second server replays the archive up to a moment that was noted
+before; the ledger's schema is taken from there into the bank's database. All that was
+acknowledged by that moment must be there, and nothing of later; all is sent again with
+its ids, and gets in once. docs/runbooks/postgres.md has the steps.
+
+By pg_basebackup, pg_dump and pg_restore where the system's PostgreSQL has them; else by
+the low-level interface for backups and COPY.")]
+pub struct PostgresRestore {
+    #[command(flatten)]
+    pub clients: Clients,
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -144,19 +179,12 @@ pub async fn run(global: &Global, drill: Drill) -> Result<(), Failure> {
     };
     let done = match &drill {
         Drill::CassandraScaleUp(ScaleUp { clients, .. }) => {
-            let options = scale_up::Options {
-                accounts: clients.accounts,
-                seed: clients.seed,
-                keep: clients.keep,
-            };
-            scale_up::run(&context, &options).await
+            scale_up::run(&context, clients.into()).await
         }
         Drill::CassandraGrow(Grow { clients, to }) => {
             let options = grow::Options {
-                accounts: clients.accounts,
-                seed: clients.seed,
+                clients: clients.into(),
                 to: *to,
-                keep: clients.keep,
             };
             grow::run(&context, &options).await
         }
@@ -167,11 +195,12 @@ pub async fn run(global: &Global, drill: Drill) -> Result<(), Failure> {
                 } else {
                     rolling_restart::Engine::Cassandra
                 },
-                accounts: clients.accounts,
-                seed: clients.seed,
-                keep: clients.keep,
+                clients: clients.into(),
             };
             rolling_restart::run(&context, &options).await
+        }
+        Drill::PostgresRestore(PostgresRestore { clients }) => {
+            postgres_restore::run(&context, clients.into()).await
         }
     };
     bar.finish_and_clear();

@@ -175,6 +175,38 @@ fn a_postgres_server_is_restarted_under_load() {
 }
 
 #[test]
+fn a_ledger_on_postgres_is_put_back_to_the_moment_before_a_mistake() {
+    if !has_postgres("postgres_restore") {
+        return;
+    }
+    let report = drilled(&["postgres-restore", "--accounts", "40"]);
+    restored_as_it_must_be(&report);
+}
+
+/// What every restore shows, besides its verdicts.
+fn restored_as_it_must_be(report: &Value) {
+    assert_eq!(
+        ids(report),
+        [
+            "disaster",
+            "restored",
+            "restored_clean",
+            "sent_again",
+            "served_again",
+            "no_alert",
+            "no_wrong_answer",
+            "everything_there",
+            "audit_clean"
+        ]
+    );
+    let restored = &report["restored"];
+    let count = |name: &str| restored[name].as_u64().unwrap();
+    assert!(count("acknowledged_by_then") > 40, "{restored:#}");
+    assert!(count("later") > 0 && count("got_in") >= count("later"));
+    assert_eq!(restored["compared"]["accounts"], 41);
+}
+
+#[test]
 fn a_drill_that_is_killed_leaves_no_bank_behind() {
     if !has_postgres("a_drill_that_is_killed") {
         return;

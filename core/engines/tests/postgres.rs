@@ -212,3 +212,35 @@ fn passwords_and_tls_are_set_up_and_a_wrong_setting_is_said() {
     let log = Path::new(left.split(':').next().unwrap());
     assert!(!log.parent().unwrap().exists(), "{}", log.display());
 }
+
+#[test]
+fn a_server_is_put_back_to_a_moment_that_it_has() {
+    let test = "a_server_is_put_back_to_a_moment_that_it_has";
+    let options = Options {
+        archived: true,
+        client_programs: true,
+        ..Options::default()
+    };
+    let Some(server) = testing::started(test, Server::start(&options)) else {
+        return;
+    };
+    let now = || {
+        let rows = server.query("SELECT clock_timestamp()::text").unwrap();
+        rows[0][0].clone().unwrap()
+    };
+    server.query("CREATE TABLE t (id int)").unwrap();
+    server.query("INSERT INTO t VALUES (1)").unwrap();
+    let backup = server.base_backup().unwrap();
+    server.query("INSERT INTO t VALUES (2)").unwrap();
+    let moment = now();
+    server.query("DELETE FROM t").unwrap();
+    assert!(server.archive_all().unwrap() > 1);
+    assert_eq!(count(&server), "0");
+    let then = server.restored(&backup, &moment).unwrap();
+    assert_eq!(count(&then), "2");
+    then.query("INSERT INTO t VALUES (3)").unwrap();
+    // What is not archived is not to be had, and not taken for the end.
+    let error = server.restored(&backup, &now()).unwrap_err().to_string();
+    let says = "before configured recovery target was reached";
+    assert!(error.contains(says), "{error}");
+}

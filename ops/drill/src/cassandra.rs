@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lombard_engines::cassandra::{Cluster, Options};
 
+use crate::timeline::Timeline;
 use crate::{DrillError, blocking};
 
 /// Java's heap of each node, in MiB: six of them are to fit beside the bank.
@@ -13,8 +14,8 @@ const HEAP_MIB: u32 = 384;
 ///
 /// # Errors
 /// Cassandra is not installed and cannot be, or does not start.
-pub async fn three_nodes(keep: bool) -> Result<Arc<Cluster>, DrillError> {
-    blocking(move || {
+pub async fn three_nodes(timeline: &Timeline<'_>, keep: bool) -> Result<Arc<Cluster>, DrillError> {
+    let starting = blocking(move || {
         let options = Options {
             heap_mib: HEAP_MIB,
             ..Options::default()
@@ -24,20 +25,34 @@ pub async fn three_nodes(keep: bool) -> Result<Arc<Cluster>, DrillError> {
             cluster.keep_folder();
         }
         Ok(Arc::new(cluster))
-    })
-    .await
+    });
+    timeline
+        .step(
+            "start a Cassandra cluster of three nodes",
+            starting,
+            |cluster| {
+                format!(
+                    "{} nodes of version {}",
+                    cluster.nodes().len(),
+                    cluster.version()
+                )
+            },
+        )
+        .await
 }
 
 /// The configuration of a bank on this cluster.
 pub fn configuration(cluster: &Cluster) -> String {
-    let nodes: Vec<String> = cluster
-        .contact_points()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
     format!(
-        "[store]\nengine = \"cassandra\"\n\n[cassandra.clusters.main]\ncontact_points = {nodes:?}\n"
+        "[store]\nengine = \"cassandra\"\n\n[cassandra.clusters.main]\ncontact_points = {:?}\n",
+        contact_points(cluster)
     )
+}
+
+/// Where its nodes are reached, `HOST:PORT`.
+pub fn contact_points(cluster: &Cluster) -> Vec<String> {
+    let nodes = cluster.contact_points();
+    nodes.iter().map(ToString::to_string).collect()
 }
 
 /// How many nodes own ranges, as the first of them sees it.

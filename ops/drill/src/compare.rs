@@ -181,6 +181,7 @@ mod tests {
                 from: "a".to_owned(),
                 to: "b".to_owned(),
                 amount_minor: 7,
+                asked_us: 1,
             },
             first: Posted {
                 home: "a".to_owned(),
@@ -188,6 +189,7 @@ mod tests {
                 legs: Vec::new(),
                 replayed: false,
             },
+            acknowledged_us: 2,
             phase: None,
         }
     }

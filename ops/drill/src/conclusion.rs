@@ -1,51 +1,86 @@
-//! The beginning and the end that all drills have: clients with accounts, and everything
-//! that was acknowledged against what is there.
+//! The beginning and the end that all drills have: clients with accounts, everything that
+//! was acknowledged against what is there, and the report.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lombard_consistency::collect;
-use lombard_consistency::wire::Wire;
+use lombard_consistency::wire::{Ledger, Wire};
 
 use crate::bank::{Alert, Audit, Bank};
 use crate::compare::{Compared, compare};
-use crate::load::{Book, Load};
+use crate::judge::Wrong;
+use crate::load::{Book, Load, SentAgain};
 use crate::observed::Observed;
+use crate::report::{Must, Phase, Report, always};
 use crate::timeline::Timeline;
-use crate::{Context, DrillError};
+use crate::{Clients, Context, DrillError};
 
 /// A call without an answer for so long is given up.
 const CALL_TIMEOUT_MS: u64 = 10_000;
 /// How long it may take until nothing is on its way or in doubt any more.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// A bank with clients.
-pub struct Stage<'c> {
+/// Clients, and what they know: all of a drill but the engine and the bank.
+pub struct Clientele<'c> {
     context: &'c Context<'c>,
+    clients: Clients,
     /// What was done when.
     pub timeline: Timeline<'c>,
     /// What clients were answered.
     pub observed: Arc<Observed>,
-    /// The bank.
-    pub bank: Box<dyn Bank>,
     wire: Wire,
     load: Load,
 }
 
+/// A bank with clients.
+pub struct Stage<'c> {
+    /// Its clients.
+    pub clientele: Clientele<'c>,
+    /// The bank.
+    pub bank: Box<dyn Bank>,
+}
+
 /// What there was at the end.
 pub struct Conclusion<'c> {
-    /// What was done when.
-    pub timeline: Timeline<'c>,
+    clients: Clients,
+    timeline: Timeline<'c>,
+    wrong: Vec<Wrong>,
+    compared: Compared,
+    audit: Audit,
+    /// What clients were answered.
+    pub phases: Vec<Phase>,
     /// All that clients know.
     pub book: Book,
-    /// That, against what is there.
-    pub compared: Compared,
-    /// The auditor's word.
-    pub audit: Audit,
     /// The bank's alerts.
     pub alerts: Vec<Alert>,
+}
+
+impl<'c> Clientele<'c> {
+    /// Starts a bank for them.
+    ///
+    /// # Errors
+    /// The bank does not start.
+    pub async fn go_to(
+        mut self,
+        what: &str,
+        config: &str,
+        folder: &Path,
+    ) -> Result<Stage<'c>, DrillError> {
+        let bank = start(self.context, &self.timeline, what, config, folder).await?;
+        self.load.reach(&reached(&self.wire, bank.as_ref())?);
+        Ok(Stage {
+            clientele: self,
+            bank,
+        })
+    }
+
+    /// All that the clients know.
+    pub fn book(&self) -> Book {
+        self.load.book()
+    }
 }
 
 impl<'c> Stage<'c> {
@@ -58,24 +93,13 @@ impl<'c> Stage<'c> {
         timeline: Timeline<'c>,
         config: &str,
         folder: &Path,
-        accounts: u32,
-        seed: u64,
+        clients: Clients,
     ) -> Result<Self, DrillError> {
-        let bank = timeline
-            .step(
-                "start the bank on it",
-                context.banks.start(config, folder),
-                |bank| format!("its ledger listens on {}", bank.ledger()),
-            )
-            .await?;
+        let bank = start(context, &timeline, "start the bank on it", config, folder).await?;
         let wire = Wire::new(context.host, CALL_TIMEOUT_MS);
         let observed = Arc::new(Observed::new(context.host));
-        let ledger = wire
-            .ledger(bank.ledger())
-            .map_err(|error| DrillError::Ledger {
-                doing: format!("calling the ledger at {}", bank.ledger()),
-                why: error.to_string(),
-            })?;
+        let ledger = reached(&wire, bank.as_ref())?;
+        let Clients { accounts, seed, .. } = clients;
         let load = timeline
             .step(
                 format!("open {accounts} accounts and give each money"),
@@ -84,12 +108,15 @@ impl<'c> Stage<'c> {
             )
             .await?;
         Ok(Self {
-            context,
-            timeline,
-            observed,
+            clientele: Clientele {
+                context,
+                clients,
+                timeline,
+                observed,
+                wire,
+                load,
+            },
             bank,
-            wire,
-            load,
         })
     }
 
@@ -102,32 +129,42 @@ impl<'c> Stage<'c> {
         script: impl AsyncFnOnce(&Timeline<'c>, &Observed, &dyn Bank) -> Result<T, DrillError>,
     ) -> Result<T, DrillError> {
         let over = AtomicBool::new(false);
-        let (timeline, observed, bank) = (&self.timeline, &self.observed, self.bank.as_ref());
+        let Clientele {
+            timeline,
+            observed,
+            load,
+            ..
+        } = &mut self.clientele;
+        let (timeline, observed, bank) = (&*timeline, &**observed, self.bank.as_ref());
         let acted = async {
             let done = script(timeline, observed, bank).await;
             over.store(true, Ordering::Relaxed);
             done
         };
-        let working = self.load.work(&over);
+        let working = load.work(&over);
         let telling = timeline.live(observed, bank, &over);
         let (done, (), ()) = futures::join!(acted, working, telling);
         observed.end();
         done
     }
 
-    /// Compares everything that was acknowledged with what is there, asks the auditor, and
-    /// stops the bank.
+    /// Sends again what is in doubt, and waits until nothing is on its way.
     ///
     /// # Errors
-    /// The ledger cannot be read, the auditor not be asked, or the bank does not stop.
-    pub async fn conclude(mut self) -> Result<Conclusion<'c>, DrillError> {
-        let host = self.context.host;
+    /// None; what is left is told.
+    pub async fn settle(&mut self) -> Result<(), DrillError> {
+        let Clientele {
+            context,
+            timeline,
+            wire,
+            load,
+            ..
+        } = &mut self.clientele;
         let address = self.bank.ledger().to_owned();
-        let (timeline, wire, load) = (&self.timeline, &self.wire, &mut self.load);
         let settling = async {
             let left = load.settle(SETTLE_PATIENCE).await;
             let addresses = || vec![address.clone()];
-            let quiet = collect::settle(host, wire, addresses, SETTLE_PATIENCE).await;
+            let quiet = collect::settle(context.host, wire, addresses, SETTLE_PATIENCE).await;
             let quiet = quiet.map_or_else(|what| what, |()| "nothing is on its way".to_owned());
             Ok(format!("{left} entries are left in doubt; {quiet}"))
         };
@@ -138,11 +175,24 @@ impl<'c> Stage<'c> {
                 String::clone,
             )
             .await?;
-        let book = self.load.book();
-        let compared = timeline
+        Ok(())
+    }
+
+    /// Compares what the bank has with what must be there.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub async fn compare(&self, what: &str, book: &Book) -> Result<Compared, DrillError> {
+        let Clientele {
+            context,
+            timeline,
+            wire,
+            ..
+        } = &self.clientele;
+        timeline
             .step(
-                "compare balances and events with what was acknowledged",
-                compare(host, wire, &address, &book),
+                what,
+                compare(context.host, wire, self.bank.ledger(), book),
                 |compared| {
                     format!(
                         "{} accounts, {} entries, {} events: {} contradictions",
@@ -153,8 +203,16 @@ impl<'c> Stage<'c> {
                     )
                 },
             )
-            .await?;
-        let audit = timeline
+            .await
+    }
+
+    /// Asks the bank's auditor.
+    ///
+    /// # Errors
+    /// It could not be asked.
+    pub async fn audit(&self) -> Result<Audit, DrillError> {
+        self.clientele
+            .timeline
             .step(
                 "ask the auditor: lombard check",
                 self.bank.audit(),
@@ -166,18 +224,125 @@ impl<'c> Stage<'c> {
                     )
                 },
             )
+            .await
+    }
+
+    /// Sends every entry again that was ever acknowledged, each client its own in their
+    /// order, as those do who hear that something was lost.
+    ///
+    /// # Errors
+    /// One is refused, or not answered again and again.
+    pub async fn send_again(&mut self) -> Result<SentAgain, DrillError> {
+        let Clientele { timeline, load, .. } = &mut self.clientele;
+        timeline
+            .step(
+                "send every acknowledged entry again, with its id",
+                load.send_again(),
+                |sent| {
+                    format!(
+                        "{} were in, {} got in",
+                        sent.were_in.len(),
+                        sent.got_in.len()
+                    )
+                },
+            )
+            .await
+    }
+
+    /// Stops the bank; its clients wait.
+    ///
+    /// # Errors
+    /// It does not stop, or says that it was not clean.
+    pub async fn close(self) -> Result<Clientele<'c>, DrillError> {
+        let stopping = self.bank.stop();
+        let timeline = &self.clientele.timeline;
+        timeline
+            .step("stop the bank", stopping, |()| "drained".to_owned())
             .await?;
+        Ok(self.clientele)
+    }
+
+    /// Compares everything that was acknowledged with what is there, asks the auditor, and
+    /// stops the bank.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, the auditor not be asked, or the bank does not stop.
+    pub async fn conclude(mut self) -> Result<Conclusion<'c>, DrillError> {
+        self.settle().await?;
+        let book = self.clientele.book();
+        let what = "compare balances and events with what was acknowledged";
+        let compared = self.compare(what, &book).await?;
+        let audit = self.audit().await?;
         let alerts = self.bank.alerts();
-        let bank = self.bank;
-        self.timeline
-            .step("stop the bank", bank.stop(), |()| "drained".to_owned())
-            .await?;
+        let clientele = self.close().await?;
         Ok(Conclusion {
-            timeline: self.timeline,
-            book,
+            clients: clientele.clients,
+            timeline: clientele.timeline,
+            wrong: clientele.observed.wrong(),
             compared,
             audit,
+            phases: clientele.observed.phases(),
+            book,
             alerts,
         })
     }
+}
+
+impl Conclusion<'_> {
+    /// The report of a drill: its own verdicts, and those that all have. `folders` are named
+    /// in it where they were to be kept.
+    pub fn report(
+        self,
+        drill: &'static str,
+        engine: String,
+        mut verdicts: Vec<Must>,
+        folders: Vec<PathBuf>,
+    ) -> Report {
+        verdicts.extend(always(&self.phases, &self.compared, &self.audit));
+        Report {
+            drill,
+            ok: verdicts.iter().all(|verdict| verdict.ok),
+            engine,
+            accounts: self.clients.accounts,
+            seed: self.clients.seed,
+            seconds: self.timeline.seconds(),
+            alerts: self.timeline.alerts(&self.alerts),
+            alert_after_ms: None,
+            acknowledged_while_wrong: None,
+            restored: None,
+            steps: self.timeline.into_steps(),
+            phases: self.phases,
+            wrong: self.wrong,
+            compared: self.compared,
+            audit: self.audit,
+            verdicts,
+            folders: if self.clients.keep {
+                folders
+            } else {
+                Vec::new()
+            },
+        }
+    }
+}
+
+async fn start<'c>(
+    context: &'c Context<'c>,
+    timeline: &Timeline<'c>,
+    what: &str,
+    config: &str,
+    folder: &Path,
+) -> Result<Box<dyn Bank>, DrillError> {
+    timeline
+        .step(what, context.banks.start(config, folder), |bank| {
+            format!("its ledger listens on {}", bank.ledger())
+        })
+        .await
+}
+
+fn reached(wire: &Wire, bank: &dyn Bank) -> Result<Ledger, DrillError> {
+    wire.ledger(bank.ledger())
+        .map_err(|error| DrillError::Ledger {
+            doing: format!("calling the ledger at {}", bank.ledger()),
+            why: error.to_string(),
+        })
 }

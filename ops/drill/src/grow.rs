@@ -1,7 +1,6 @@
 //! A cluster grows as it should: each new node fetches its data before it owns anything,
 //! and one joins after the other.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +8,12 @@ use lombard_engines::cassandra::{AddOptions, Cluster};
 use lombard_service::Host;
 
 use crate::cassandra;
-use crate::conclusion::{Conclusion, Stage};
+use crate::conclusion::Stage;
 use crate::observed::Observed;
-use crate::report::{Must, Report, always, no_alert, sums};
+use crate::report::{Must, Report, no_alert, sums};
 use crate::timeline::Timeline;
 use crate::waiting::{rest, standing};
-use crate::{Context, DrillError, blocking};
+use crate::{Clients, Context, DrillError, blocking};
 
 /// What it is called.
 pub const NAME: &str = "cassandra-grow";
@@ -28,14 +27,10 @@ const QUIET: Duration = Duration::from_secs(8);
 /// How it is done.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Accounts of the clients.
-    pub accounts: u32,
-    /// Amounts and choices are drawn from it.
-    pub seed: u64,
+    /// The clients.
+    pub clients: Clients,
     /// How many nodes it grows to: [`NODES`] + 1 to [`NODES_MAX`].
     pub to: u8,
-    /// Whether the cluster's folder is kept, with the bank's in it.
-    pub keep: bool,
 }
 
 /// Runs the drill.
@@ -44,38 +39,18 @@ pub struct Options {
 /// It came to no answer: Cassandra or the bank did not do what it must for that.
 pub async fn run(context: &Context<'_>, options: &Options) -> Result<Report, DrillError> {
     let timeline = Timeline::new(context);
-    let cluster = timeline
-        .step(
-            "start a Cassandra cluster of three nodes",
-            cassandra::three_nodes(options.keep),
-            |cluster| {
-                format!(
-                    "{} nodes of version {}",
-                    cluster.nodes().len(),
-                    cluster.version()
-                )
-            },
-        )
-        .await?;
+    let Options { clients, to } = *options;
+    let cluster = cassandra::three_nodes(&timeline, clients.keep).await?;
     let folder = cluster.folder().join("bank");
     let config = cassandra::configuration(&cluster);
-    let (accounts, seed) = (options.accounts, options.seed);
-    let mut stage = Stage::set(context, timeline, &config, &folder, accounts, seed).await?;
-    let (host, to) = (context.host, options.to);
+    let mut stage = Stage::set(context, timeline, &config, &folder, clients).await?;
+    let host = context.host;
     let owners = stage
         .play(async |timeline, observed, _| script(host, &cluster, to, timeline, observed).await)
         .await?;
-    let phases = stage.observed.phases();
-    let wrong = stage.observed.wrong();
-    let Conclusion {
-        timeline,
-        compared,
-        audit,
-        alerts,
-        ..
-    } = stage.conclude().await?;
-    let sums = sums(&phases);
-    let mut verdicts = vec![
+    let conclusion = stage.conclude().await?;
+    let sums = sums(&conclusion.phases);
+    let verdicts = vec![
         Must::new(
             "joined",
             "every new node owns its part",
@@ -91,31 +66,11 @@ pub async fn run(context: &Context<'_>, options: &Options) -> Result<Report, Dri
                 sums.calls, sums.refused, sums.unanswered
             ),
         ),
-        no_alert(&alerts),
+        no_alert(&conclusion.alerts),
     ];
-    verdicts.extend(always(&phases, &compared, &audit));
-    Ok(Report {
-        drill: NAME,
-        ok: verdicts.iter().all(|verdict| verdict.ok),
-        engine: format!("Cassandra {}, three nodes to {to}", cluster.version()),
-        accounts,
-        seed,
-        seconds: timeline.seconds(),
-        alerts: timeline.alerts(&alerts),
-        alert_after_ms: None,
-        acknowledged_while_wrong: None,
-        steps: timeline.into_steps(),
-        phases,
-        wrong,
-        compared,
-        audit,
-        verdicts,
-        folders: if options.keep {
-            vec![PathBuf::from(cluster.folder())]
-        } else {
-            Vec::new()
-        },
-    })
+    let engine = format!("Cassandra {}, three nodes to {to}", cluster.version());
+    let folders = vec![cluster.folder().to_owned()];
+    Ok(conclusion.report(NAME, engine, verdicts, folders))
 }
 
 async fn script(

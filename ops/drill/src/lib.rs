@@ -17,6 +17,7 @@
 //! - [`scale_up`]: nodes that join a Cassandra cluster without their data, and the way back.
 //! - [`grow`]: nodes that join it as they should.
 //! - [`rolling_restart`]: every node, one by one.
+//! - [`postgres_restore`]: a table that somebody emptied, and the way back to a moment.
 //! - [`load`] is the clients and what they were told; [`judge`] says of an answer whether
 //!   it is right; [`observed`] counts; [`compare`] is the end.
 //! - [`bank`] is the bank's process as a drill sees it; [`process`] starts the real one.
@@ -32,8 +33,11 @@ pub mod judge;
 pub mod load;
 pub mod log;
 pub mod observed;
+mod postgres;
+pub mod postgres_restore;
 pub mod process;
 pub mod report;
+mod restoring;
 pub mod rolling_restart;
 pub mod scale_up;
 mod timeline;
@@ -54,6 +58,17 @@ pub struct Context<'c> {
     pub banks: &'c dyn Banks,
     /// Who is told how far it is.
     pub tell: &'c (dyn Fn(&Progress) + Sync),
+}
+
+/// What every drill is told of its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clients {
+    /// Accounts that they work on.
+    pub accounts: u32,
+    /// Amounts and choices are drawn from it.
+    pub seed: u64,
+    /// Whether the folders of the engine and the bank are kept.
+    pub keep: bool,
 }
 
 /// Why a drill came to no answer. It says nothing of the bank.

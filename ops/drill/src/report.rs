@@ -36,6 +36,8 @@ pub struct Report {
     /// Entries that were acknowledged while nodes owned, or came to own, what they did not
     /// have; in the drill of that.
     pub acknowledged_while_wrong: Option<u64>,
+    /// What a moment was restored with; in the drills of that.
+    pub restored: Option<Restored>,
     /// The first wrong answers.
     pub wrong: Vec<Wrong>,
     /// Everything that was acknowledged, against balances and events at the end.
@@ -46,6 +48,27 @@ pub struct Report {
     pub verdicts: Vec<Must>,
     /// The engine's folder and the bank's, where they were to be kept.
     pub folders: Vec<PathBuf>,
+}
+
+/// A restore to a moment, by what clients had been told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// The moment, as the engine was told it.
+    pub moment: String,
+    /// Entries that were acknowledged by then: all are there.
+    pub acknowledged_by_then: u64,
+    /// Entries that were on their way then: each may be there.
+    pub on_their_way: u64,
+    /// Entries that were asked for later: none is there.
+    pub later: u64,
+    /// What was there behind the restore, against that.
+    pub compared: Compared,
+    /// The auditor's word of it.
+    pub audit: Audit,
+    /// All sent again with their ids: how many were in.
+    pub were_in: u64,
+    /// How many got in.
+    pub got_in: u64,
 }
 
 /// Something that was done.

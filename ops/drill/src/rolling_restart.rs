@@ -3,21 +3,19 @@
 //! Cassandra: two of three replicas decide, so clients should notice little. PostgreSQL is
 //! one server: the bank waits for it, and how long clients are refused is what is shown.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lombard_engines::cassandra::Cluster;
-use lombard_engines::postgres::{self, Server};
 use lombard_service::Host;
 
-use crate::cassandra;
-use crate::conclusion::{Conclusion, Stage};
+use crate::conclusion::Stage;
 use crate::observed::Observed;
-use crate::report::{Must, Report, always, no_alert, served_again};
+use crate::report::{Must, Report, no_alert, served_again};
 use crate::timeline::Timeline;
 use crate::waiting::{rest, served, standing, was_served};
-use crate::{Context, DrillError, blocking};
+use crate::{Clients, Context, DrillError, blocking, cassandra, postgres};
 
 /// What it is called.
 pub const NAME: &str = "rolling-restart";
@@ -42,12 +40,8 @@ pub enum Engine {
 pub struct Options {
     /// What is restarted.
     pub engine: Engine,
-    /// Accounts of the clients.
-    pub accounts: u32,
-    /// Amounts and choices are drawn from it.
-    pub seed: u64,
-    /// Whether the engine's folder is kept, and the bank's.
-    pub keep: bool,
+    /// The clients.
+    pub clients: Clients,
 }
 
 /// Runs the drill.
@@ -63,19 +57,7 @@ pub async fn run(context: &Context<'_>, options: &Options) -> Result<Report, Dri
 
 async fn on_cassandra(context: &Context<'_>, options: &Options) -> Result<Report, DrillError> {
     let timeline = Timeline::new(context);
-    let cluster = timeline
-        .step(
-            "start a Cassandra cluster of three nodes",
-            cassandra::three_nodes(options.keep),
-            |cluster| {
-                format!(
-                    "{} nodes of version {}",
-                    cluster.nodes().len(),
-                    cluster.version()
-                )
-            },
-        )
-        .await?;
+    let cluster = cassandra::three_nodes(&timeline, options.clients.keep).await?;
     let setting = Setting {
         engine: format!("Cassandra {}, three nodes", cluster.version()),
         config: cassandra::configuration(&cluster),
@@ -140,27 +122,18 @@ async fn one_node(
 
 async fn on_postgres(context: &Context<'_>, options: &Options) -> Result<Report, DrillError> {
     let timeline = Timeline::new(context);
-    let keep = options.keep;
-    let starting = blocking(move || {
-        let mut server = Server::start(&postgres::Options::default())?;
-        if keep {
-            server.keep_folder();
-        }
-        Ok(Arc::new(server))
-    });
-    let server = timeline
-        .step("start a PostgreSQL server", starting, |server| {
-            format!("version {} on {}", server.version(), server.address())
-        })
-        .await?;
+    let keep = options.clients.keep;
+    let server = postgres::start(
+        &timeline,
+        lombard_engines::postgres::Options::default(),
+        keep,
+    )
+    .await?;
     // The server's own folder belongs to another user where we are root.
-    let folder = bank_folder(keep)?;
+    let folder = postgres::bank_folder(keep)?;
     let setting = Setting {
         engine: format!("PostgreSQL {}, one server", server.version()),
-        config: format!(
-            "[store]\nengine = \"postgres\"\n\n[postgres]\nurl = \"postgres://lombard@{}/lombard\"\n",
-            server.address()
-        ),
+        config: postgres::configuration(&server),
         bank: folder.path().join("bank"),
         folders: vec![server.folder().to_owned(), folder.path().to_owned()],
     };
@@ -184,17 +157,6 @@ async fn on_postgres(context: &Context<'_>, options: &Options) -> Result<Report,
     setting.run(context, timeline, options, script).await
 }
 
-/// A folder for the bank, which is removed at the end unless it is to be kept.
-fn bank_folder(keep: bool) -> Result<tempfile::TempDir, DrillError> {
-    let folder = tempfile::Builder::new().prefix("lombard-drill-").tempdir();
-    let mut folder = folder.map_err(|error| DrillError::System {
-        doing: "making a temporary folder".to_owned(),
-        why: error.to_string(),
-    })?;
-    folder.disable_cleanup(keep);
-    Ok(folder)
-}
-
 /// A store that runs, and where the bank is to be.
 struct Setting {
     engine: String,
@@ -211,9 +173,8 @@ impl Setting {
         options: &Options,
         script: impl AsyncFnOnce(&Timeline<'c>, &Observed) -> Result<(), DrillError>,
     ) -> Result<Report, DrillError> {
-        let (host, accounts, seed) = (context.host, options.accounts, options.seed);
-        let bank: &Path = &self.bank;
-        let mut stage = Stage::set(context, timeline, &self.config, bank, accounts, seed).await?;
+        let (host, clients) = (context.host, options.clients);
+        let mut stage = Stage::set(context, timeline, &self.config, &self.bank, clients).await?;
         let well = stage
             .play(async |timeline, observed, _| {
                 observed.phase(BEFORE);
@@ -240,16 +201,8 @@ impl Setting {
                 Ok(well)
             })
             .await?;
-        let phases = stage.observed.phases();
-        let wrong = stage.observed.wrong();
-        let Conclusion {
-            timeline,
-            compared,
-            audit,
-            alerts,
-            ..
-        } = stage.conclude().await?;
-        let mut verdicts = vec![
+        let conclusion = stage.conclude().await?;
+        let verdicts = vec![
             Must::new(
                 "back",
                 "every node comes back, and the bank with it",
@@ -257,34 +210,12 @@ impl Setting {
                 was_served(well),
             ),
             served_again(
-                &phases,
+                &conclusion.phases,
                 AFTER,
                 "nobody is refused any more when all are back",
             ),
-            no_alert(&alerts),
+            no_alert(&conclusion.alerts),
         ];
-        verdicts.extend(always(&phases, &compared, &audit));
-        Ok(Report {
-            drill: NAME,
-            ok: verdicts.iter().all(|verdict| verdict.ok),
-            engine: self.engine,
-            accounts,
-            seed,
-            seconds: timeline.seconds(),
-            alerts: timeline.alerts(&alerts),
-            alert_after_ms: None,
-            acknowledged_while_wrong: None,
-            steps: timeline.into_steps(),
-            phases,
-            wrong,
-            compared,
-            audit,
-            verdicts,
-            folders: if options.keep {
-                self.folders
-            } else {
-                Vec::new()
-            },
-        })
+        Ok(conclusion.report(NAME, self.engine, verdicts, self.folders))
     }
 }

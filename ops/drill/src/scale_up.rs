@@ -23,10 +23,10 @@ use crate::conclusion::{Conclusion, Stage};
 use crate::judge::WrongKind;
 use crate::load::Book;
 use crate::observed::Observed;
-use crate::report::{Must, Phase, Report, always, served_again};
+use crate::report::{Must, Phase, Report, served_again};
 use crate::timeline::Timeline;
 use crate::waiting::{PAUSE, later, rest, served, standing, was_served};
-use crate::{Context, DrillError, blocking, tokens};
+use crate::{Clients, Context, DrillError, blocking, tokens};
 
 /// What it is called.
 pub const NAME: &str = "cassandra-scale-up";
@@ -47,17 +47,6 @@ const BACK: &str = "the way back";
 const RECOVERING: &str = "the new nodes are gone";
 const AFTER: &str = "three nodes again";
 
-/// How it is done.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Accounts of the clients.
-    pub accounts: u32,
-    /// Tokens of the new nodes, amounts and choices are drawn from it.
-    pub seed: u64,
-    /// Whether the cluster's folder is kept, with the bank's in it.
-    pub keep: bool,
-}
-
 /// What happened.
 struct Incident {
     /// When the first was started.
@@ -73,45 +62,26 @@ struct Incident {
 ///
 /// # Errors
 /// It came to no answer: Cassandra or the bank did not do what it must for that.
-pub async fn run(context: &Context<'_>, options: &Options) -> Result<Report, DrillError> {
+pub async fn run(context: &Context<'_>, clients: Clients) -> Result<Report, DrillError> {
     let timeline = Timeline::new(context);
-    let cluster = timeline
-        .step(
-            "start a Cassandra cluster of three nodes",
-            cassandra::three_nodes(options.keep),
-            |cluster| {
-                format!(
-                    "{} nodes of version {}",
-                    cluster.nodes().len(),
-                    cluster.version()
-                )
-            },
-        )
-        .await?;
+    let cluster = cassandra::three_nodes(&timeline, clients.keep).await?;
     let folder = cluster.folder().join("bank");
     let config = cassandra::configuration(&cluster);
-    let (accounts, seed) = (options.accounts, options.seed);
-    let mut stage = Stage::set(context, timeline, &config, &folder, accounts, seed).await?;
+    let mut stage = Stage::set(context, timeline, &config, &folder, clients).await?;
     let host = context.host;
     let incident = stage
         .play(async |timeline, observed, bank| {
-            script(host, &cluster, seed, timeline, observed, bank).await
+            script(host, &cluster, clients.seed, timeline, observed, bank).await
         })
         .await?;
-    let observed = Arc::clone(&stage.observed);
+    let observed = Arc::clone(&stage.clientele.observed);
     let conclusion = stage.conclude().await?;
     let engine = format!(
         "Cassandra {}, three nodes and three more",
         cluster.version()
     );
-    let folders: Vec<PathBuf> = if options.keep {
-        vec![cluster.folder().to_owned()]
-    } else {
-        Vec::new()
-    };
-    Ok(reported(
-        options, engine, &incident, &observed, conclusion, folders,
-    ))
+    let folders = vec![cluster.folder().to_owned()];
+    Ok(reported(engine, &incident, &observed, conclusion, folders))
 }
 
 async fn script(
@@ -259,22 +229,13 @@ async fn alerted(host: &Host, bank: &dyn Bank, patience: Duration) -> Option<Ale
 }
 
 fn reported(
-    options: &Options,
     engine: String,
     incident: &Incident,
     observed: &Observed,
     conclusion: Conclusion<'_>,
     folders: Vec<PathBuf>,
 ) -> Report {
-    let Conclusion {
-        timeline,
-        book,
-        compared,
-        audit,
-        alerts,
-    } = conclusion;
-    let phases = observed.phases();
-    let first = alerts.first();
+    let first = conclusion.alerts.first();
     let alert_after_ms = match (first, incident.owned_us) {
         // It may hear of them before we do.
         (Some(alert), Some(owned_us)) => Some((alert.at_us as f64 - owned_us as f64) / 1e3),
@@ -285,7 +246,7 @@ fn reported(
         let count: u64 = kinds.iter().map(|kind| of(*kind)).sum();
         Must::new(id, must, count == 0, format!("{count} answers"))
     };
-    let mut verdicts = vec![
+    let verdicts = vec![
         Must::new(
             "alert",
             "the bank raises its alert then, not before, and names its cluster",
@@ -336,29 +297,16 @@ fn reported(
             ),
         ),
         served_again(
-            &phases,
+            &conclusion.phases,
             AFTER,
             "nobody is refused any more when they are gone",
         ),
     ];
-    verdicts.extend(always(&phases, &compared, &audit));
+    let acknowledged = acknowledged_while_wrong(&conclusion.phases, &conclusion.book);
     Report {
-        drill: NAME,
-        ok: verdicts.iter().all(|verdict| verdict.ok),
-        engine,
-        accounts: options.accounts,
-        seed: options.seed,
-        seconds: timeline.seconds(),
-        alerts: timeline.alerts(&alerts),
         alert_after_ms,
-        acknowledged_while_wrong: Some(acknowledged_while_wrong(&phases, &book)),
-        steps: timeline.into_steps(),
-        phases,
-        wrong: observed.wrong(),
-        compared,
-        audit,
-        verdicts,
-        folders,
+        acknowledged_while_wrong: Some(acknowledged),
+        ..conclusion.report(NAME, engine, verdicts, folders)
     }
 }
 

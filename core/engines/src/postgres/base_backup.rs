@@ -74,7 +74,7 @@ fn name(replica: &Server) -> String {
 
 /// Copies the primary's data while it runs. Returns the contents of `backup_label`,
 /// by which the copy knows from where to replay.
-fn copy(primary: &Server, to: &Path) -> Result<String, Error> {
+pub(super) fn copy(primary: &Server, to: &Path) -> Result<String, Error> {
     let refused = |error: super::wire::WireError| Error::Refused {
         engine: NAME,
         statement: "a base backup".to_owned(),
@@ -123,7 +123,8 @@ fn copy_folder(from: &Path, to: &Path, whole: bool) -> io::Result<()> {
     Ok(())
 }
 
-fn write(data: &Path, name: &str, content: &str) -> Result<(), Error> {
+/// Writes a file into the data.
+pub(super) fn write(data: &Path, name: &str, content: &str) -> Result<(), Error> {
     let path = data.join(name);
     std::fs::write(&path, content).doing(|| format!("writing {}", path.display()))
 }

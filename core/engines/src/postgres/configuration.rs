@@ -11,6 +11,25 @@ pub const SUPERUSER: &str = "postgres";
 /// Our settings, which `postgresql.conf` includes at its end.
 pub const SETTINGS_FILE: &str = "lombard.conf";
 
+/// The folder of the archived log, beside the data.
+pub const ARCHIVE: &str = "archive";
+
+/// Copies a full segment of the log (`%p`) into a folder under its name (`%f`): whole and on
+/// disk, or not under that name. One that is there already is right if it is the same (the
+/// server died before it noted it), and is never replaced by another. PostgreSQL manual,
+/// chapter "Continuous Archiving", section "Setting Up WAL Archiving".
+pub fn archive_command(folder: &Path) -> String {
+    let to = format!("{}/%f", folder.display());
+    format!(
+        "cmp -s %p {to} || {{ test ! -f {to} && cp %p {to}.part && sync {to}.part && mv {to}.part {to}; }}"
+    )
+}
+
+/// What brings a segment back.
+pub fn restore_command(folder: &Path) -> String {
+    format!("cp {}/%f %p", folder.display())
+}
+
 /// What a replica needs to know.
 #[derive(Debug, Clone)]
 pub struct Upstream {
@@ -54,6 +73,12 @@ pub fn settings(
             ("ssl", "on".to_owned()),
             ("ssl_cert_file", super::server::CERTIFICATE.to_owned()),
             ("ssl_key_file", super::server::KEY.to_owned()),
+        ]);
+    }
+    if options.archived {
+        lines.extend([
+            ("archive_mode", "on".to_owned()),
+            ("archive_command", archive_command(&sockets.join(ARCHIVE))),
         ]);
     }
     if let Some(upstream) = upstream {

@@ -28,6 +28,9 @@ const PACKAGES: [(&str, &str, &str); 2] = [
     ),
 ];
 
+/// By which operators back up and restore.
+const CLIENT_PROGRAMS: [&str; 4] = ["pg_basebackup", "pg_verifybackup", "pg_dump", "pg_restore"];
+
 /// Major versions of the system's own that will do.
 const SYSTEM_MAJORS: std::ops::RangeInclusive<u32> = 15..=18;
 
@@ -44,6 +47,14 @@ pub struct Binaries {
     pub version: String,
     /// Whether they are the system's.
     pub of_system: bool,
+}
+
+impl Binaries {
+    /// Whether all of [`CLIENT_PROGRAMS`] are there.
+    pub fn has_client_programs(&self) -> bool {
+        let there = |name: &&str| programs::is_program(&self.folder.join(name));
+        CLIENT_PROGRAMS.iter().all(|name| there(&name))
+    }
 }
 
 /// One line of the package's list of links: npm packages hold none.
@@ -75,7 +86,7 @@ impl Postgres {
                 return Ok(None);
             }
         }
-        Ok(of_system())
+        Ok(of_system(|_| true))
     }
 
     /// Makes sure that it is there.
@@ -95,7 +106,7 @@ impl Postgres {
                 return Ok(of_package(&content));
             }
         }
-        let system = of_system().ok_or_else(missing)?;
+        let system = of_system(|_| true).ok_or_else(missing)?;
         tell.tell(
             NAME,
             format!(
@@ -105,6 +116,18 @@ impl Postgres {
             ),
         );
         Ok(system)
+    }
+
+    /// The system's own, if it has the client programs by which operators back up; else as
+    /// [`ensure`](Self::ensure).
+    ///
+    /// # Errors
+    /// As [`ensure`](Self::ensure).
+    pub fn ensure_with_programs(self, cache: &Cache, tell: Tell<'_>) -> Result<Binaries, Error> {
+        match of_system(Binaries::has_client_programs) {
+            Some(system) => Ok(system),
+            None => self.ensure(cache, tell),
+        }
     }
 
     /// Compares the contents of what is cached with its digest, and removes it if they
@@ -216,8 +239,8 @@ fn of_package(content: &Path) -> Binaries {
     }
 }
 
-/// The newest that the system has.
-fn of_system() -> Option<Binaries> {
+/// The newest that the system has, of those that will do.
+fn of_system(will_do: impl Fn(&Binaries) -> bool) -> Option<Binaries> {
     let debian = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -240,7 +263,7 @@ fn of_system() -> Option<Binaries> {
                 version,
                 of_system: true,
             };
-            SYSTEM_MAJORS.contains(&major).then_some((major, binaries))
+            (SYSTEM_MAJORS.contains(&major) && will_do(&binaries)).then_some((major, binaries))
         })
         .max_by_key(|(major, _)| *major)
         .map(|(_, binaries)| binaries)

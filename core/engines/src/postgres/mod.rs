@@ -7,11 +7,13 @@ mod engine;
 mod first_moments;
 mod install;
 mod options;
+mod restore;
 mod server;
 mod wire;
 
 pub use install::{Binaries, Postgres};
 pub use options::{Authentication, DATABASE, Options, ReplicaOptions, Tls, USER};
+pub use restore::BaseBackup;
 pub use server::Server;
 pub use wire::Row;
 

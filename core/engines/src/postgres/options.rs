@@ -24,6 +24,12 @@ pub struct Options {
     pub max_connections: u16,
     /// The server's own cache, in MiB.
     pub shared_buffers_mib: u32,
+    /// Whether every segment of its log is archived in [`Server::archive`](super::Server::archive)
+    /// when it is full, so that it can be restored to any moment since a base backup.
+    pub archived: bool,
+    /// Whether PostgreSQL's client programs are wanted (`pg_basebackup`, `pg_dump`, …): the
+    /// system's own installation is taken then if it has them, because the package has none.
+    pub client_programs: bool,
     /// Further settings of `postgresql.conf`, as (name, value); they win over ours.
     pub settings: Vec<(String, String)>,
     /// The port of 127.0.0.1; by default one that is free.
@@ -40,6 +46,8 @@ impl Default for Options {
             durable: true,
             max_connections: 100,
             shared_buffers_mib: 64,
+            archived: false,
+            client_programs: false,
             settings: Vec::new(),
             port: None,
             patience: Duration::from_secs(60),

@@ -11,7 +11,7 @@ use super::configuration::{SUPERUSER, Upstream, quoted};
 use super::install::{Binaries, Postgres};
 use super::options::{Authentication, DATABASE, Options, USER};
 use super::wire::{Row, Session, WireError};
-use super::{NAME, base_backup};
+use super::{NAME, base_backup, restore};
 use crate::address;
 use crate::cache::Cache;
 use crate::error::Error;
@@ -57,7 +57,12 @@ impl Server {
     /// It is not installed and cannot be ([`Error::Missing`] says what this machine
     /// lacks), or does not answer in time.
     pub fn start(options: &Options) -> Result<Self, Error> {
-        let binaries = Postgres.ensure(&Cache::of_user()?, &Progress::to_stderr)?;
+        let cache = Cache::of_user()?;
+        let binaries = if options.client_programs {
+            Postgres.ensure_with_programs(&cache, &Progress::to_stderr)?
+        } else {
+            Postgres.ensure(&cache, &Progress::to_stderr)?
+        };
         Self::start_in(&binaries, options, Home::temporary()?, Lifetime::Guarded)
     }
 
@@ -101,6 +106,7 @@ impl Server {
             guardian: None,
             home,
         };
+        restore::make_archive(&server)?;
         if lifetime == Lifetime::Guarded {
             // QUIT is PostgreSQL's immediate shutdown, which leaves no shared memory.
             let mut guardian = Guardian::start(&server.identity, "QUIT", server.folder())?;
@@ -365,7 +371,7 @@ impl Server {
         }
     }
 
-    fn state(&self, what: String) -> Error {
+    pub(super) fn state(&self, what: String) -> Error {
         Error::State {
             engine: format!("{NAME} on {}", self.address()),
             what,

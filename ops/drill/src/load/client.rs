@@ -13,7 +13,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::{
-    ADDRESS, Account, Acknowledged, Book, CURRENCY, FUNDS_MINOR, PAUSE_MAX, Payment, TREASURY,
+    ADDRESS, Account, Acknowledged, Book, CURRENCY, FUNDS_MINOR, PAUSE_MAX, Payment, SentAgain,
+    TREASURY,
 };
 use crate::DrillError;
 use crate::judge::{self, Standing, Truth, Verdict, WrongKind};
@@ -80,6 +81,7 @@ impl Client {
             from: TREASURY.to_owned(),
             to: id.to_owned(),
             amount_minor: FUNDS_MINOR,
+            asked_us: self.host.now_us(),
         };
         let first = self
             .until_done(&format!("giving {id} its money"), async |client| {
@@ -89,6 +91,7 @@ impl Client {
         self.entries.push(Acknowledged {
             payment,
             first,
+            acknowledged_us: self.host.now_us(),
             phase: None,
         });
         self.accounts.push(Account {
@@ -134,6 +137,39 @@ impl Client {
             }
             self.host.sleep(AGAIN_PAUSE).await;
         }
+    }
+
+    /// From now on it calls this ledger.
+    pub fn reach(&mut self, ledger: &Ledger) {
+        self.ledger = ledger.clone();
+    }
+
+    /// Sends every entry again that was acknowledged, in their order. One that is not there
+    /// any more gets in, and has another first answer from then on.
+    ///
+    /// # Errors
+    /// One is refused, or not answered again and again.
+    pub async fn send_again(&mut self) -> Result<SentAgain, DrillError> {
+        let mut sent = SentAgain::default();
+        let mut entries = std::mem::take(&mut self.entries);
+        for entry in &mut entries {
+            let payment = &entry.payment;
+            let doing = format!("sending entry {} again", payment.id);
+            let again = self
+                .until_done(&doing, async |client| client.post(payment).await)
+                .await?;
+            if again.replayed {
+                if let Verdict::Wrong(wrong) = judge::replayed(&payment.id, &entry.first, &again) {
+                    sent.wrong.push(wrong.what);
+                }
+                sent.were_in.push(payment.id.clone());
+            } else {
+                sent.got_in.push(payment.id.clone());
+                entry.first = again;
+            }
+        }
+        self.entries = entries;
+        Ok(sent)
     }
 
     /// Works until it is over.
@@ -197,6 +233,7 @@ impl Client {
             from: payer.id.clone(),
             to: payee.id.clone(),
             amount_minor: self.dice.random_range(1..=most),
+            asked_us: self.host.now_us(),
         };
         self.send(InDoubt { payment, from, to }, Operation::Entry)
             .await;
@@ -261,6 +298,7 @@ impl Client {
                 self.entries.push(Acknowledged {
                     payment: entry.payment,
                     first,
+                    acknowledged_us: self.host.now_us(),
                     phase: Some(self.observed.phase_now()),
                 });
             }

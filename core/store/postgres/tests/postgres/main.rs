@@ -8,6 +8,7 @@
 
 mod faults;
 mod opening;
+mod restore;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
