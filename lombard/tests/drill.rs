@@ -180,11 +180,20 @@ fn a_ledger_on_postgres_is_put_back_to_the_moment_before_a_mistake() {
         return;
     }
     let report = drilled(&["postgres-restore", "--accounts", "40"]);
-    restored_as_it_must_be(&report);
+    restored_as_it_must_be(&report, 40);
+}
+
+#[test]
+fn a_ledger_on_cassandra_is_put_back_to_the_moment_before_a_mistake() {
+    let Some(_one) = alone_with_cassandra("cassandra_restore") else {
+        return;
+    };
+    let report = drilled(&["cassandra-restore", "--accounts", "12"]);
+    restored_as_it_must_be(&report, 12);
 }
 
 /// What every restore shows, besides its verdicts.
-fn restored_as_it_must_be(report: &Value) {
+fn restored_as_it_must_be(report: &Value, accounts: u64) {
     assert_eq!(
         ids(report),
         [
@@ -201,9 +210,9 @@ fn restored_as_it_must_be(report: &Value) {
     );
     let restored = &report["restored"];
     let count = |name: &str| restored[name].as_u64().unwrap();
-    assert!(count("acknowledged_by_then") > 40, "{restored:#}");
+    assert!(count("acknowledged_by_then") > accounts, "{restored:#}");
     assert!(count("later") > 0 && count("got_in") >= count("later"));
-    assert_eq!(restored["compared"]["accounts"], 41);
+    assert_eq!(restored["compared"]["accounts"], accounts + 1);
 }
 
 #[test]

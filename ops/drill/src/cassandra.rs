@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use lombard_engines::cassandra::{Cluster, Options};
 
 use crate::timeline::Timeline;
@@ -15,10 +16,33 @@ const HEAP_MIB: u32 = 384;
 /// # Errors
 /// Cassandra is not installed and cannot be, or does not start.
 pub async fn three_nodes(timeline: &Timeline<'_>, keep: bool) -> Result<Arc<Cluster>, DrillError> {
+    start(timeline, Options::default(), keep).await
+}
+
+/// The same, whose nodes archive their commit log.
+///
+/// # Errors
+/// As [`three_nodes`].
+pub async fn three_archiving_nodes(
+    timeline: &Timeline<'_>,
+    keep: bool,
+) -> Result<Arc<Cluster>, DrillError> {
+    let options = Options {
+        archived: true,
+        ..Options::default()
+    };
+    start(timeline, options, keep).await
+}
+
+async fn start(
+    timeline: &Timeline<'_>,
+    options: Options,
+    keep: bool,
+) -> Result<Arc<Cluster>, DrillError> {
     let starting = blocking(move || {
         let options = Options {
             heap_mib: HEAP_MIB,
-            ..Options::default()
+            ..options
         };
         let mut cluster = Cluster::start(&options)?;
         if keep {
@@ -53,6 +77,12 @@ pub fn configuration(cluster: &Cluster) -> String {
 pub fn contact_points(cluster: &Cluster) -> Vec<String> {
     let nodes = cluster.contact_points();
     nodes.iter().map(ToString::to_string).collect()
+}
+
+/// A moment (microseconds since 1970) as `commitlog_archiving.properties` has it.
+pub fn moment(at_us: i64) -> String {
+    let moment = Timestamp::from_microsecond(at_us).unwrap_or_default();
+    moment.strftime("%Y:%m:%d %H:%M:%S%.6f").to_string()
 }
 
 /// How many nodes own ranges, as the first of them sees it.
@@ -90,4 +120,14 @@ pub async fn decommission(cluster: &Arc<Cluster>, node: u8) -> Result<(), DrillE
 pub async fn agree(cluster: &Arc<Cluster>) -> Result<(), DrillError> {
     let cluster = Arc::clone(cluster);
     blocking(move || cluster.agree()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_has_microseconds() {
+        assert_eq!(moment(1_763_800_000_000_007), "2025:11:22 08:26:40.000007");
+    }
 }

@@ -17,7 +17,8 @@
 //! - [`scale_up`]: nodes that join a Cassandra cluster without their data, and the way back.
 //! - [`grow`]: nodes that join it as they should.
 //! - [`rolling_restart`]: every node, one by one.
-//! - [`postgres_restore`]: a table that somebody emptied, and the way back to a moment.
+//! - [`postgres_restore`], [`cassandra_restore`]: a table that somebody emptied, and the way
+//!   back to a moment.
 //! - [`load`] is the clients and what they were told; [`judge`] says of an answer whether
 //!   it is right; [`observed`] counts; [`compare`] is the end.
 //! - [`bank`] is the bank's process as a drill sees it; [`process`] starts the real one.
@@ -26,6 +27,7 @@
 
 pub mod bank;
 mod cassandra;
+pub mod cassandra_restore;
 pub mod compare;
 mod conclusion;
 pub mod grow;

@@ -157,12 +157,36 @@ impl Cluster {
             guardian.guard(node.folder())?;
         }
         node.launch(&Start {
+            archive_to,
+            ..self.starting(ring_delay_ms)
+        })
+    }
+
+    /// Starts the nodes, none of which runs, and lets them replay of their commit log what is
+    /// of one keyspace.
+    pub(super) fn replay(&self, keyspace: &str) -> Result<(), Error> {
+        let nodes = self.all();
+        for node in &nodes {
+            node.launch(&Start {
+                replay: Some(keyspace),
+                ..self.starting(FIRST_RING_DELAY_MS)
+            })?;
+        }
+        for node in &nodes {
+            node.answers(self.options.patience)?;
+        }
+        self.agree()
+    }
+
+    fn starting(&self, ring_delay_ms: u32) -> Start<'_> {
+        Start {
             installation: &self.installation,
             options: &self.options,
             ring_delay_ms,
             lifetime: self.lifetime,
-            archive_to,
-        })
+            archive_to: None,
+            replay: None,
+        }
     }
 
     /// Where clients speak CQL: all nodes, also those that do not run.

@@ -10,11 +10,13 @@ mod install;
 mod java;
 mod node;
 mod options;
+mod restore;
 
 pub use cluster::Cluster;
 pub use cql::Row;
 pub use install::{Cassandra, Installation};
 pub use options::{AddOptions, CommitlogSync, Compiler, Credentials, Options, Tls};
+pub use restore::{Restored, Snapshot};
 
 /// What it is called.
 pub const NAME: &str = "cassandra";

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use super::configuration::{self, Place};
 use super::install::Installation;
 use super::options::Options;
-use super::{CQL_PORT, NAME};
+use super::{CQL_PORT, NAME, restore};
 use crate::address;
 use crate::error::{Doing, Error};
 use crate::identity::Identity;
@@ -52,6 +52,8 @@ pub struct Start<'a> {
     pub lifetime: Lifetime,
     /// Where Java writes its archive of classes when the node stops.
     pub archive_to: Option<&'a Path>,
+    /// The keyspace that alone is replayed from the commit log, if not all are.
+    pub replay: Option<&'a str>,
 }
 
 impl Node {
@@ -109,6 +111,11 @@ impl Node {
         let write = |name: &str, text: &str| std::fs::write(self.folder.join(name), text);
         write("cassandra.yaml", &configuration::yaml(options, &place)).doing(about)?;
         write("logback.xml", configuration::LOGBACK).doing(about)?;
+        if options.archived {
+            let archive = self.folder.join(restore::ARCHIVE);
+            std::fs::create_dir_all(&archive).doing(about)?;
+            restore::configure(self, &restore::archiving(&archive))?;
+        }
         if let Some(tls) = &options.tls {
             let mut pem = String::new();
             for source in [&tls.key, &tls.certificate] {
@@ -142,8 +149,16 @@ impl Node {
             (None, Some(archive)) => words.extend(use_archive(archive)),
             (None, None) => {}
         }
+        if let Some(keyspace) = start.replay {
+            words.push(format!("-Dcassandra.replayList={keyspace}").into());
+        }
+        let mut class_path = OsString::from(installation.class_path()?);
+        if let Some(folder) = restore::on_class_path(self) {
+            class_path.push(":");
+            class_path.push(folder);
+        }
         words.push("-cp".into());
-        words.push(installation.class_path()?.into());
+        words.push(class_path);
         words.push("org.apache.cassandra.service.CassandraDaemon".into());
         state.running = Some(
             Launch {

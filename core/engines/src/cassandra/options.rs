@@ -21,6 +21,9 @@ pub struct Options {
     pub authentication: Option<Credentials>,
     /// Connections over TLS.
     pub tls: Option<Tls>,
+    /// Whether each node archives its commit log, so that a keyspace can be restored to any
+    /// moment since a [snapshot](super::Snapshot).
+    pub archived: bool,
     /// Further lines of `cassandra.yaml`; a key that is ours is replaced.
     pub yaml: Vec<String>,
     /// How long a start, an agreement or a stop may take.
@@ -36,6 +39,7 @@ impl Default for Options {
             commitlog_sync: CommitlogSync::default(),
             authentication: None,
             tls: None,
+            archived: false,
             yaml: Vec::new(),
             patience: Duration::from_secs(180),
         }
