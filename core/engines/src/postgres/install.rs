@@ -52,8 +52,8 @@ pub struct Binaries {
 impl Binaries {
     /// Whether all of [`CLIENT_PROGRAMS`] are there.
     pub fn has_client_programs(&self) -> bool {
-        let there = |name: &&str| programs::is_program(&self.folder.join(name));
-        CLIENT_PROGRAMS.iter().all(|name| there(&name))
+        let there = |name: &str| programs::is_program(&self.folder.join(name));
+        CLIENT_PROGRAMS.iter().all(|name| there(name))
     }
 }
 
