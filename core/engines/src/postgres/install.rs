@@ -50,7 +50,7 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Whether all of [`CLIENT_PROGRAMS`] are there.
+    /// Whether the client programs are there by which operators back up and restore.
     pub fn has_client_programs(&self) -> bool {
         let there = |name: &str| programs::is_program(&self.folder.join(name));
         CLIENT_PROGRAMS.iter().all(|name| there(name))
