@@ -375,6 +375,44 @@ async fn what_is_at_hand_saves_reads_and_is_let_go() {
     assert_eq!(put(99).await, 0, "used last, still at hand");
 }
 
+#[tokio::test]
+async fn what_was_only_written_goes_first() {
+    let engine = Counted::new(Faults::default());
+    let mut options = options();
+    options.lane_idle_bytes_max = 1 << 10;
+    let writer = keyspace(&engine, options.clone()).await;
+    writer
+        .update(b"p", |rows: &mut Rows<'_>| {
+            rows.put(&b"count"[..], 0_u64.to_be_bytes().to_vec());
+            Ok::<_, Stop<()>>(())
+        })
+        .await
+        .unwrap()
+        .value
+        .unwrap();
+    // Another store finds the row, and adds many more that nobody asks for.
+    let keyspace = keyspace(&engine, options).await;
+    let before = engine.reads();
+    for entry in 0..100_u64 {
+        let rule = |rows: &mut Rows<'_>| -> Result<(), Stop<()>> {
+            let count = number(rows.get(b"count")?) + 1;
+            rows.put(&b"count"[..], count.to_be_bytes().to_vec());
+            rows.put([b"e", &entry.to_be_bytes()[..]].concat(), vec![7; 100]);
+            Ok(())
+        };
+        let done = keyspace.update(b"p", rule).await.unwrap();
+        done.value.unwrap();
+    }
+    assert_eq!(engine.reads() - before, 1, "the row stays at hand");
+    let absent = |rows: &Rows<'_>| -> Result<_, Stop<()>> {
+        let first = [b"e", &0_u64.to_be_bytes()[..]].concat();
+        Ok((rows.get(&first)?, rows.get(b"count")?))
+    };
+    let seen = keyspace.read_ahead(b"p", absent).await.unwrap();
+    let (first, count) = seen.value.unwrap();
+    assert_eq!((first.unwrap().len(), number(count)), (100, 100));
+}
+
 /// A runtime that stops: it drops tasks as they are given to it.
 struct Stopped(AtomicU64);
 
