@@ -113,6 +113,7 @@ fn wait_until(is_so: impl Fn() -> bool) {
         if is_so() {
             return;
         }
+        #[expect(clippy::disallowed_methods, reason = "a real cluster is waited for")]
         std::thread::sleep(Duration::from_millis(100));
     }
     panic!("waited for three minutes");
