@@ -334,33 +334,48 @@ impl World {
         };
         let (from, until) = (range.from.position.unwrap(), range.until.position.unwrap());
         for _ in 0..count {
-            let asked = self.random.random_range(from.max(4_200)..=until);
-            let (restored, state) = self
-                .restored(archive, Until::Position(asked), None)
-                .unwrap();
-            assert!(restored.point.position.unwrap() <= asked);
-            let expected = self.state_at(asked);
-            assert!(
-                state == expected,
-                "{} at {asked}",
-                differ(&state, &expected)
-            );
-            // And of one keyspace, what is its own.
-            let only = KEYSPACES[self.random.random_range(0..KEYSPACES.len())];
-            if !archive.keyspaces().iter().any(|name| name == only) {
-                continue;
-            }
-            let (_, state) = self
-                .restored(archive, Until::Position(asked), Some(only))
-                .unwrap();
-            let mut expected = expected;
-            expected.retain(|(keyspace, _), _| keyspace == only);
-            assert!(
-                state == expected,
-                "{} at {asked}",
-                differ(&state, &expected)
-            );
+            let asked = self.random.random_range(from..=until);
+            self.check_position(archive, asked);
         }
+        // Before the log's first record, within it, and at both ends of what there is.
+        for asked in [from, from + 1, from + 4_200, until - 1, until] {
+            self.check_position(archive, asked.min(until));
+        }
+    }
+
+    fn check_position(&mut self, archive: &Archive, asked: u64) {
+        let (restored, state) = match self.restored(archive, Until::Position(asked), None) {
+            Ok(restored) => restored,
+            Err(ArchiveError::TooEarly { oldest, .. }) => {
+                // Before the end of the log's first record, which is there.
+                let oldest = oldest.position.unwrap();
+                assert!(asked < oldest && oldest <= self.commits[0].0, "{asked}");
+                return self.check_position(archive, oldest);
+            }
+            Err(error) => panic!("{asked}: {error}"),
+        };
+        assert!(restored.point.position.unwrap() <= asked);
+        let expected = self.state_at(asked);
+        assert!(
+            state == expected,
+            "{} at {asked}",
+            differ(&state, &expected)
+        );
+        // And of one keyspace, what is its own.
+        let only = KEYSPACES[self.random.random_range(0..KEYSPACES.len())];
+        if !archive.keyspaces().iter().any(|name| name == only) {
+            return;
+        }
+        let (_, state) = self
+            .restored(archive, Until::Position(asked), Some(only))
+            .unwrap();
+        let mut expected = expected;
+        expected.retain(|(keyspace, _), _| keyspace == only);
+        assert!(
+            state == expected,
+            "{} at {asked}",
+            differ(&state, &expected)
+        );
     }
 }
 

@@ -302,6 +302,7 @@ impl Archive {
         let before = files.take_while(|file| file.base < position);
         // The file in which it lies is looked into below.
         let mut found = Mark::default();
+        let mut first: Option<Mark> = None;
         let mut last: Option<&Archived> = None;
         for file in before {
             if let Some(whole) = last {
@@ -310,8 +311,12 @@ impl Archive {
             }
             last = Some(file);
         }
-        if let Some((number, file)) = self.last_file(chain, |file| file.base < position) {
+        if let Some((number, file)) = self.last_file(chain, |file| file.base < position.max(1)) {
             self.each_record(number, &file, |record, end| {
+                first.get_or_insert(Mark {
+                    position: end,
+                    moment_us: record.moment_us().unwrap_or(0),
+                });
                 if end <= position {
                     found.position = end;
                     found.moment_us = found.moment_us.max(record.moment_us().unwrap_or(0));
@@ -320,9 +325,11 @@ impl Archive {
             })?;
         }
         if found.position == 0 {
+            // Within the log's first record, or before it.
+            let oldest = first.unwrap_or(chain.oldest(&self.contents.files));
             return Err(ArchiveError::TooEarly {
                 asked: Point::at(position, 0),
-                oldest: chain.oldest(&self.contents.files).point(),
+                oldest: oldest.point(),
             });
         }
         Ok(found)
