@@ -339,7 +339,7 @@ impl World {
         }
         // Before the log's first record, within it, and at both ends of what there is.
         for asked in [from, from + 1, from + 4_200, until - 1, until] {
-            self.check_position(archive, asked.min(until));
+            self.check_position(archive, asked.clamp(from, until));
         }
     }
 
