@@ -84,7 +84,11 @@ pub fn apply(
     let found = if book.surely_new(carried.id) {
         None
     } else {
-        find_marker(rows, carried.id, carried.home, &carried.digest)?
+        let found = find_marker(rows, carried.id, carried.home, &carried.digest)?;
+        if found.is_none() {
+            book.looked_in_vain();
+        }
+        found
     };
     let marker = found.as_ref().map(|(_, marker)| marker);
     match marker {

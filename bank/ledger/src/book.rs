@@ -187,6 +187,11 @@ impl Book {
         self.recent.surely_new(id)
     }
 
+    /// An id was not surely new, and was new nevertheless.
+    pub fn looked_in_vain(&mut self) {
+        self.recent.looked_in_vain();
+    }
+
     /// Remembers that the id was decided or applied here.
     pub fn saw(&mut self, id: EntryId) {
         self.recent.saw(id);

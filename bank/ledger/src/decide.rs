@@ -50,12 +50,13 @@ pub fn decide(
 ) -> Result<Decided, Stop<Refusal>> {
     let mut book = Book::take_required(rows, &entry.home)?;
     let digest = entry.digest();
-    if !book.surely_new(entry.id)
-        && let Some(row) = load_entry(rows, entry.id)?
-    {
-        let first = replay(rows, &book, entry.id, &row, Some(&digest));
-        book.put_back(rows);
-        return first;
+    if !book.surely_new(entry.id) {
+        if let Some(row) = load_entry(rows, entry.id)? {
+            let first = replay(rows, &book, entry.id, &row, Some(&digest));
+            book.put_back(rows);
+            return first;
+        }
+        book.looked_in_vain();
     }
     if book.terms().closed {
         return Err(Stop::Refused(Refusal::Closed {

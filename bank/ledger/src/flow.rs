@@ -4,6 +4,7 @@
 //! Every step is idempotent by marker. A process that dies between them leaves
 //! what a retry by the client or the [`crate::coordinator`] finishes.
 
+mod others;
 mod plan;
 mod seen;
 mod waves;

@@ -3,16 +3,19 @@
 //!
 //! An id is remembered as a *print*: its time, and 22 bits of the rest. Two ids may
 //! share one, and then the second is looked up; so nothing that was seen is ever
-//! called new. Every account remembers a few, in one piece of memory; one that sees
-//! many at once remembers a burst of them.
+//! called new. Every account remembers a few, in one piece of memory; one of which new
+//! ids were looked up in vain remembers more of them (batches that take seconds each
+//! bring ids of seconds ago); one that sees many at once remembers a burst of them.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::types::EntryId;
 
-/// Prints that are remembered of any account, the last ones.
+/// Prints that are remembered of any account, the greatest ones.
 const FEW: usize = 16;
+/// The same, once some were looked up in vain.
+const MORE: usize = 128;
 /// A burst is when that many ids lie no further apart in time.
 const BURST_MS: u64 = 250;
 /// Prints of a generation: of a burst, the last two generations are remembered.
@@ -32,9 +35,9 @@ pub struct Recent {
     /// Of ids with prints up to here nothing is known.
     mark: u64,
     greatest: u64,
+    /// In no order; zero where there is none. None of them counts while there are more.
     few: [u64; FEW],
-    /// Where the next one of the few goes.
-    next: usize,
+    more: Option<Box<[u64; MORE]>>,
     burst: Option<Box<Burst>>,
 }
 
@@ -101,7 +104,7 @@ impl Recent {
             mark,
             greatest: mark,
             few: [0; FEW],
-            next: 0,
+            more: None,
             burst: None,
         }
     }
@@ -113,7 +116,7 @@ impl Recent {
             return true;
         }
         print > self.mark
-            && !self.few.contains(&print)
+            && !self.remembered().contains(&print)
             && self.burst.as_ref().is_none_or(|burst| !burst.has(print))
     }
 
@@ -133,23 +136,45 @@ impl Recent {
                 return;
             }
         }
-        let oldest = std::mem::replace(&mut self.few[self.next], print);
-        self.next = (self.next + 1) % FEW;
-        if oldest == 0 {
+        let remembered: &mut [u64] = match &mut self.more {
+            Some(more) => more.as_mut_slice(),
+            None => &mut self.few,
+        };
+        // Where there is room, that is a zero.
+        let Some(least) = remembered.iter_mut().min() else {
+            return;
+        };
+        if *least == 0 {
+            *least = print;
             return;
         }
-        if ms(oldest).abs_diff(ms(print)) > BURST_MS {
-            self.mark = self.mark.max(oldest);
+        let forgotten = print.min(*least);
+        *least = print.max(*least);
+        let greatest = remembered.iter().max().copied().unwrap_or_default();
+        if ms(greatest) - ms(forgotten) > BURST_MS {
+            self.mark = self.mark.max(forgotten);
             return;
         }
-        let all = std::mem::replace(&mut self.few, [0; FEW]);
-        self.next = 0;
         let mut burst = Burst::at(ms(print));
-        for print in all.into_iter().chain([oldest]) {
+        for print in remembered.iter_mut().map(std::mem::take) {
             // They may lie far apart, and the burst forget some of them at once.
             self.mark = self.mark.max(burst.add(print));
         }
+        self.mark = self.mark.max(burst.add(forgotten));
         self.burst = Some(Box::new(burst));
+    }
+
+    /// An id was looked up that was new: more are remembered from now on.
+    pub fn looked_in_vain(&mut self) {
+        if self.more.is_none() {
+            let mut more = Box::new([0; MORE]);
+            more[..FEW].copy_from_slice(&std::mem::take(&mut self.few));
+            self.more = Some(more);
+        }
+    }
+
+    fn remembered(&self) -> &[u64] {
+        self.more.as_ref().map_or(&self.few[..], |more| &more[..])
     }
 }
 
@@ -213,7 +238,8 @@ mod tests {
     }
 
     fn remembered(recent: &Recent) -> usize {
-        let few = recent.few.iter().filter(|print| **print > 0).count();
+        let few = recent.remembered().iter().filter(|print| **print > 0);
+        let few = few.count();
         let burst = recent.burst.as_ref();
         few + burst.map_or(0, |burst| {
             burst.current.prints.len() + burst.previous.prints.len()
@@ -240,6 +266,30 @@ mod tests {
     }
 
     #[test]
+    fn where_ids_were_looked_up_in_vain_those_of_overlapping_batches_are_known() {
+        let mut recent = Recent::after(None);
+        let mut in_vain = Vec::new();
+        for round in 0..40 {
+            // Four clients, each with a batch of its own age, and here four entries of each.
+            for (client, age_s) in [(0, 0), (1, 6), (2, 12), (3, 18)] {
+                for number in 0..4 {
+                    let id = at(
+                        1_000_000 + 6_000 * round - 1_000 * age_s,
+                        10 * client + number,
+                    );
+                    if !recent.surely_new(id) {
+                        in_vain.push(round);
+                        recent.looked_in_vain();
+                    }
+                    recent.saw(id);
+                }
+            }
+        }
+        assert!(!in_vain.is_empty(), "a few are not enough");
+        assert!(in_vain.iter().all(|round| *round < 4), "{in_vain:?}");
+    }
+
+    #[test]
     fn an_id_is_new_if_it_is_above_the_mark_and_was_not_seen() {
         let mut recent = Recent::after(Some(at(10, 0)));
         assert!(!recent.surely_new(at(9, 0)) && !recent.surely_new(at(10, 7)));
@@ -256,11 +306,15 @@ mod tests {
             newest in 0_u64..100,
             // A few ids of few moments, as they come again; jumps; bursts beyond a generation.
             steps in prop::collection::vec((0_u64..4_000, 0_u64..50, 1_u64..3_000), 0..40),
+            in_vain_at in 0_usize..80,
         ) {
             let mut recent = Recent::after(Some(at(newest, 0)));
             let mut seen = BTreeSet::from([at(newest, 0)]);
             let mut now = newest;
-            for (jump, number, many) in steps {
+            for (place, (jump, number, many)) in steps.into_iter().enumerate() {
+                if place == in_vain_at {
+                    recent.looked_in_vain();
+                }
                 now += jump / 4;
                 for one in 0..many {
                     let id = at(now + one / 64, number + one);
@@ -278,11 +332,15 @@ mod tests {
         #[test]
         fn nor_where_moments_come_in_any_order(
             // Few of a moment, far apart: what makes a burst may lie around what is old.
-            ids in prop::collection::vec((0_u64..12, 0_u64..6), 0..200),
+            ids in prop::collection::vec((0_u64..12, 0_u64..60), 0..1_000),
+            in_vain_at in 0_usize..2_000,
         ) {
             let mut recent = Recent::after(None);
             let mut seen = BTreeSet::new();
-            for (moment, number) in ids {
+            for (place, (moment, number)) in ids.into_iter().enumerate() {
+                if place == in_vain_at {
+                    recent.looked_in_vain();
+                }
                 let id = at(1 + moment * 900, number);
                 recent.saw(id);
                 seen.insert(id);

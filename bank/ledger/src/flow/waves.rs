@@ -24,16 +24,15 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use lombard_store::{Rows, Sequenced, Stop, StoreError};
-use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use super::plan::{self, Other};
+use super::others::{Entities, Planned, plan_chain};
 use super::seen::Seen;
 use super::{Answers, Flow, Posted, in_order};
 use crate::apply::Carried;
 use crate::decide::{self, Decided};
 use crate::refusal::Refusal;
-use crate::types::{Entry, HoldStep, LegOutcome, other_accounts};
+use crate::types::{Entry, LegOutcome};
 
 /// Commits and reads of a wave that are under way at once.
 const AT_ONCE: usize = 1_024;
@@ -41,9 +40,6 @@ const AT_ONCE: usize = 1_024;
 const ENTRY_BYTES: usize = 640;
 /// Entries that one commit carries, at most.
 const ENTRIES_PER_COMMIT_MAX: usize = 1_024;
-
-/// Each other account, and its legal entity, of an entry.
-type Entities = SmallVec<[(SmolStr, SmolStr); 1]>;
 
 /// A chain in work.
 struct Job<'e> {
@@ -136,38 +132,6 @@ impl Flow {
         }
         answers.extend(self.waves(wave, now_us, seen).await?);
         Ok(answers)
-    }
-
-    /// Looks at every account that a chain touches beside its home, once.
-    async fn others<'e>(
-        &self,
-        chains: &'e [Vec<Entry>],
-        seen: &mut Seen,
-    ) -> Result<BTreeMap<&'e str, Other>, StoreError> {
-        let mut others: BTreeMap<&str, Other> = BTreeMap::new();
-        let mut asked: Vec<&str> = chains
-            .iter()
-            .flatten()
-            .flat_map(|entry| other_accounts(&entry.home, &entry.legs))
-            .collect();
-        asked.sort_unstable();
-        asked.dedup();
-        let look = |account: &'e str| {
-            async move {
-                let mut seen = Seen::default();
-                let look = |rows: &Rows<'_>| plan::other(rows, account);
-                let other = self.look(account, &mut seen, look).await?;
-                Ok((account, other, seen))
-            }
-            .boxed()
-        };
-        for (account, other, saw) in at_once(asked.into_iter().map(look).collect()).await? {
-            seen.merge(saw);
-            if let Ok(other) = other {
-                others.insert(account, other);
-            }
-        }
-        Ok(others)
     }
 
     async fn waves(
@@ -441,7 +405,9 @@ impl Job<'_> {
 }
 
 /// What all of them come to, in any order.
-async fn at_once<T>(all: Vec<BoxFuture<'_, Result<T, StoreError>>>) -> Result<Vec<T>, StoreError> {
+pub(super) async fn at_once<T>(
+    all: Vec<BoxFuture<'_, Result<T, StoreError>>>,
+) -> Result<Vec<T>, StoreError> {
     stream::iter(all)
         .buffer_unordered(AT_ONCE)
         .try_collect()
@@ -459,42 +425,4 @@ fn decide_chain(
         decided.push(one.map_err(|stop| (place, stop))?);
     }
     Ok(decided)
-}
-
-/// How a chain can be worked on.
-enum Planned {
-    Together(Vec<Entities>),
-    Refused(usize, Refusal),
-    Alone,
-}
-
-/// What is known of a chain before its home decides.
-fn plan_chain(chain: &[Entry], others: &BTreeMap<&str, Other>) -> Planned {
-    let own = |entry: &Entry| {
-        entry.reverses.is_none() && !matches!(entry.hold, Some(HoldStep::Capture { .. }))
-    };
-    if !chain.iter().all(own) {
-        return Planned::Alone;
-    }
-    let mut all = Vec::with_capacity(chain.len());
-    for (index, entry) in chain.iter().enumerate() {
-        let mut entities = Entities::new();
-        for account in other_accounts(&entry.home, &entry.legs) {
-            let checked = match others.get(account) {
-                Some(other) => other.check(account, &entry.legs),
-                None => Err(Refusal::AccountNotFound {
-                    account: account.to_owned(),
-                }),
-            };
-            match checked {
-                Ok(true) => return Planned::Alone,
-                Ok(false) => {}
-                Err(refusal) => return Planned::Refused(index, refusal),
-            }
-            let entity = others.get(account).map(Other::entity);
-            entities.extend(entity.map(|entity| (account.into(), entity)));
-        }
-        all.push(entities);
-    }
-    Planned::Together(all)
 }
