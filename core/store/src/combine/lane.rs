@@ -325,8 +325,8 @@ impl LaneState {
             base.since = base.loaded.version;
         }
         if base.loaded.bytes() > max {
+            // What a function kept is still of this state, and spares most of what is fetched.
             base.loaded = Loaded::new(base.loaded.version);
-            self.kept = None;
         }
     }
 }
