@@ -210,7 +210,6 @@ pub fn java_options(
         "-XX:MaxGCPauseMillis=300",
         "-XX:+PerfDisableSharedMem",
         "-XX:+ExitOnOutOfMemoryError",
-        "-XX:MaxDirectMemorySize=256m",
         "-Djava.net.preferIPv4Stack=true",
         "-Djdk.attach.allowAttachSelf=true",
         "-Dio.netty.tryReflectionSetAccessible=true",
@@ -231,6 +230,8 @@ pub fn java_options(
     words.extend([
         format!("-Xms{}m", heap.min(128)),
         format!("-Xmx{heap}m"),
+        // Blocks of tables and messages lie beside the heap.
+        format!("-XX:MaxDirectMemorySize={}m", heap.max(256)),
         format!("-Djava.io.tmpdir={folder}/data"),
         format!("-Dcassandra.config=file://{folder}/cassandra.yaml"),
         format!("-Dcassandra.storagedir={folder}/data"),

@@ -18,6 +18,22 @@ use crate::launch::Lifetime;
 use crate::progress::{Tell, Tells};
 
 const NODES: u8 = 3;
+/// Java's heap of a node.
+const HEAP_MIB: u32 = 1_024;
+/// Room for what is written and read again soon: tables in memory, blocks of tables on disk,
+/// and the state of decisions. With a test's little of it, a node under load flushes all the
+/// time, and reads what it has just flushed.
+const ROOM: [&str; 9] = [
+    "commitlog_compression:",
+    "  - class_name: LZ4Compressor",
+    "memtable_heap_space: 256MiB",
+    "memtable_offheap_space: 256MiB",
+    "memtable_allocation_type: offheap_objects",
+    "commitlog_total_space: 1024MiB",
+    "file_cache_enabled: true",
+    "file_cache_size: 64MiB",
+    "paxos_cache_size: 64MiB",
+];
 
 impl Engine for Cassandra {
     fn name(&self) -> &'static str {
@@ -55,6 +71,8 @@ impl Engine for Cassandra {
             nodes: NODES,
             // A person tries how quick it is.
             compiler: Compiler::Full,
+            heap_mib: HEAP_MIB,
+            yaml: ROOM.map(str::to_owned).into(),
             ..Options::default()
         };
         let cluster = Cluster::start_in(
