@@ -51,7 +51,10 @@ impl Cluster {
     /// lacks), or does not answer in time.
     pub fn start(options: &Options) -> Result<Self, Error> {
         let installation = Cassandra.ensure(&Cache::of_user()?, &Progress::to_stderr)?;
-        let network = address::free_network(options.nodes, &[CQL_PORT, STORAGE_PORT])?;
+        let network = match &options.broadcast {
+            Some(broadcast) => broadcast.network,
+            None => address::free_network(options.nodes, &[CQL_PORT, STORAGE_PORT])?,
+        };
         let home = Home::temporary()?;
         Self::start_in(&installation, options, network, home, Lifetime::Guarded)
     }
@@ -107,7 +110,10 @@ impl Cluster {
         lifetime: Lifetime,
     ) -> Result<Self, Error> {
         let nodes = (1..=options.nodes)
-            .map(|number| Arc::new(Node::new(number, network.host(number), home.path())))
+            .map(|number| {
+                let (ip, announced) = (network.host(number), announced(options, network, number));
+                Arc::new(Node::new(number, ip, announced, home.path()))
+            })
             .collect();
         let guardian = match lifetime {
             Lifetime::Guarded => Some(Guardian::start(&Identity::Ours, "KILL", home.path())?),
@@ -189,9 +195,11 @@ impl Cluster {
         }
     }
 
-    /// Where clients speak CQL: all nodes, also those that do not run.
+    /// Where clients speak CQL: the addresses that the nodes give for themselves, also those
+    /// that do not run.
     pub fn contact_points(&self) -> Vec<SocketAddr> {
-        self.all().iter().map(|node| node.address()).collect()
+        let at = |node: &Arc<Node>| SocketAddr::from((node.announced, CQL_PORT));
+        self.all().iter().map(at).collect()
     }
 
     /// The numbers of all nodes.
@@ -199,7 +207,7 @@ impl Cluster {
         self.all().iter().map(|node| node.number).collect()
     }
 
-    /// Where clients speak CQL with one node.
+    /// Where one node itself listens for clients.
     ///
     /// # Errors
     /// There is no such node.
@@ -330,7 +338,9 @@ impl Cluster {
             .map_or(0, |node| node.number)
             .checked_add(1)
             .ok_or_else(|| self.error("it has 255 nodes".to_owned()))?;
-        let node = Arc::new(Node::new(number, self.network.host(number), self.folder()));
+        let ip = self.network.host(number);
+        let announced = announced(&self.options, self.network, number);
+        let node = Arc::new(Node::new(number, ip, announced, self.folder()));
         nodes.push(Arc::clone(&node));
         Ok(node)
     }
@@ -383,7 +393,7 @@ impl Cluster {
     /// The first nodes: one that joins must not be its own seed, or it fetches nothing.
     fn seeds(&self) -> Vec<Ipv4Addr> {
         (1..=self.options.nodes)
-            .map(|number| self.network.host(number))
+            .map(|number| announced(&self.options, self.network, number))
             .collect()
     }
 
@@ -403,6 +413,14 @@ impl Cluster {
             engine: format!("{NAME} on {}", self.network.host(1)),
             what,
         }
+    }
+}
+
+/// The address that a node gives for itself.
+fn announced(options: &Options, network: Network, number: u8) -> Ipv4Addr {
+    match &options.broadcast {
+        Some(broadcast) => broadcast.host(number),
+        None => network.host(number),
     }
 }
 

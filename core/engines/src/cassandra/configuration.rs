@@ -17,6 +17,8 @@ pub const CERTIFICATE: &str = "server.pem";
 pub struct Place<'a> {
     /// Its address.
     pub ip: Ipv4Addr,
+    /// The address that it gives for itself.
+    pub announced: Ipv4Addr,
     /// Its folder.
     pub folder: &'a Path,
     /// Whom it asks for the others.
@@ -122,6 +124,12 @@ pub fn yaml(options: &Options, place: &Place<'_>) -> String {
             format!("  keystore: \"{}\"", pem.display()),
             "  ssl_context_factory:".to_owned(),
             "    class_name: org.apache.cassandra.security.PEMBasedSslContextFactory".to_owned(),
+        ]);
+    }
+    if place.announced != ip {
+        lines.extend([
+            format!("broadcast_address: {}", place.announced),
+            format!("broadcast_rpc_address: {}", place.announced),
         ]);
     }
     for line in &options.yaml {
@@ -253,6 +261,7 @@ mod tests {
         let seeds = [Ipv4Addr::new(127, 1, 2, 1), Ipv4Addr::new(127, 1, 2, 2)];
         let place = Place {
             ip: seeds[1],
+            announced: seeds[1],
             folder: Path::new("/tmp/x/n2"),
             seeds: &seeds,
             auto_bootstrap: false,
@@ -282,6 +291,7 @@ mod tests {
         }
         assert!(!text.contains("client_encryption"), "{text}");
         assert!(!text.contains("allocate_tokens"), "{text}");
+        assert!(!text.contains("broadcast"), "{text}");
     }
 
     #[test]

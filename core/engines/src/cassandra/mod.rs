@@ -2,6 +2,7 @@
 
 mod agreement;
 mod archive;
+mod broadcast;
 mod cluster;
 mod configuration;
 mod cql;
@@ -12,6 +13,7 @@ mod node;
 mod options;
 mod restore;
 
+pub use broadcast::{Broadcast, Passage};
 pub use cluster::Cluster;
 pub use cql::Row;
 pub use install::{Cassandra, Installation};

@@ -29,6 +29,8 @@ pub struct Node {
     pub number: u8,
     /// Its address.
     pub ip: Ipv4Addr,
+    /// The address that it gives for itself.
+    pub announced: Ipv4Addr,
     folder: PathBuf,
     state: Mutex<State>,
 }
@@ -58,16 +60,17 @@ pub struct Start<'a> {
 
 impl Node {
     /// A node that does not run.
-    pub fn new(number: u8, ip: Ipv4Addr, cluster: &Path) -> Self {
+    pub fn new(number: u8, ip: Ipv4Addr, announced: Ipv4Addr, cluster: &Path) -> Self {
         Self {
             number,
             ip,
+            announced,
             folder: cluster.join(format!("n{number}")),
             state: Mutex::default(),
         }
     }
 
-    /// Where clients speak CQL.
+    /// Where it listens for clients, who speak CQL.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(self.ip), CQL_PORT)
     }
@@ -101,6 +104,7 @@ impl Node {
         let about = || format!("writing the settings to {}", self.folder.display());
         let place = Place {
             ip: self.ip,
+            announced: self.announced,
             folder: &self.folder,
             seeds,
             auto_bootstrap,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::broadcast::Broadcast;
 use crate::password::Password;
 
 /// How a cluster is set up. `Options::default()` is three small, durable nodes that
@@ -21,6 +22,8 @@ pub struct Options {
     pub authentication: Option<Credentials>,
     /// Connections over TLS.
     pub tls: Option<Tls>,
+    /// Addresses that the nodes give for themselves, if not their own.
+    pub broadcast: Option<Broadcast>,
     /// Whether each node archives its commit log, so that a keyspace can be restored to any
     /// moment since a [snapshot](super::Snapshot).
     pub archived: bool,
@@ -39,6 +42,7 @@ impl Default for Options {
             commitlog_sync: CommitlogSync::default(),
             authentication: None,
             tls: None,
+            broadcast: None,
             archived: false,
             yaml: Vec::new(),
             patience: Duration::from_secs(180),

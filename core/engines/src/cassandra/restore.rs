@@ -80,6 +80,7 @@ impl Cluster {
     pub fn restored(&self, snapshot: &Snapshot, until: &str) -> Result<Restored, Error> {
         let own = Options {
             archived: false,
+            broadcast: None,
             ..self.options.clone()
         };
         let cluster = Self::start(&own)?;
