@@ -1,6 +1,7 @@
 //! What breaks things: faults, who injects them, and when.
 
 mod nodes;
+mod peers;
 mod proxies;
 mod schedule;
 
@@ -10,6 +11,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 pub use nodes::{NodeFaults, Nodes};
+pub use peers::Peers;
 pub use proxies::Proxies;
 pub use schedule::{FaultDone, Timing};
 
@@ -29,6 +31,8 @@ pub enum FaultKind {
     RestartInTurn,
     /// A node cannot be reached: connections to it break, or nothing goes through.
     CutOff,
+    /// A node does not hear the others, who hear it; clients reach it.
+    Partition,
     /// A node answers late.
     Slow,
     /// A network loses connections in the midst of what they carry.
@@ -45,6 +49,7 @@ impl fmt::Display for FaultKind {
             Self::Pause => "pause",
             Self::RestartInTurn => "restart in turn",
             Self::CutOff => "cut off",
+            Self::Partition => "partition",
             Self::Slow => "slow",
             Self::LostAnswers => "lost answers",
             Self::Promote => "promote",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lombard_service::Host;
 use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -44,7 +45,8 @@ pub struct FaultDone {
     pub healed_us: u64,
 }
 
-/// Breaks and heals until `over`, then leaves everything whole. `done` is told of each fault.
+/// Breaks and heals until `over`, by each of its kinds in turn, in an order that the seed says;
+/// then leaves everything whole. `done` is told of each fault.
 pub(crate) async fn misfortune(
     host: &Host,
     nemesis: &dyn Nemesis,
@@ -56,13 +58,19 @@ pub(crate) async fn misfortune(
 ) -> Result<(), NemesisError> {
     let mut dice = SmallRng::seed_from_u64(seed);
     let kinds = nemesis.can();
+    let mut deck = Vec::new();
     let mut result = Ok(());
     while !kinds.is_empty() && result.is_ok() {
         if wait(host, &mut dice, &timing.whole_ms, &mut over).await {
             break;
         }
-        let index = dice.random_range(0..kinds.len());
-        let (Some(kind), chance) = (kinds.get(index).copied(), dice.next_u64()) else {
+        // None comes again before all others have come: a run of so many faults as there
+        // are kinds has had each.
+        if deck.is_empty() {
+            deck.clone_from(&kinds);
+            deck.shuffle(&mut dice);
+        }
+        let (Some(kind), chance) = (deck.pop(), dice.next_u64()) else {
             break;
         };
         let begun_us = recorder.fault(FaultMark::Begun, &kind.to_string());
