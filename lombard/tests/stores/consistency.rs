@@ -83,13 +83,13 @@ fn proxy(
     Arc::new(started.unwrap())
 }
 
-/// Runs clients until each kind of fault was there; what they did and saw can be true.
-fn judge(runtime: &Runtime, system: &impl System, nemesis: &impl Nemesis) {
+/// Runs clients until each kind of fault was there so often; what they did and saw can be true.
+fn judge(runtime: &Runtime, system: &impl System, nemesis: &impl Nemesis, rounds: u64) {
     let kinds = nemesis.can();
     let options = Options {
         operations: OPERATIONS,
         // None comes again before all others have come.
-        faults_min: kinds.len() as u64,
+        faults_min: kinds.len() as u64 * rounds,
         pause_max: Duration::from_millis(20),
         call_timeout: Duration::from_secs(5),
         time_max: Duration::from_secs(300),

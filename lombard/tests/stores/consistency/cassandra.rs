@@ -97,7 +97,7 @@ fn what_clients_saw_can_be_true_whatever_becomes_of_one_node_of_three() {
         Both(Proxies::new(clients), Peers::new(peers)),
     );
     let system = bank("Cassandra, three nodes", &up, &data);
-    judge(&runtime, &system, &nemesis);
+    judge(&runtime, &system, &nemesis, 1);
     for proxy in all {
         let carried = proxy.carried();
         assert!(carried.up_bytes > 0, "{proxy:?}: {carried:?}");
