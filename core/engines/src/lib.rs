@@ -19,6 +19,7 @@ pub mod testing;
 
 mod address;
 mod cache;
+mod disk;
 mod engine;
 mod error;
 mod guardian;

@@ -13,6 +13,7 @@ use super::options::{AddOptions, Credentials, Options};
 use super::{CQL_PORT, NAME, STORAGE_PORT};
 use crate::address::{self, Network};
 use crate::cache::Cache;
+use crate::disk::Disk;
 use crate::error::Error;
 use crate::guardian::{Guardian, Home};
 use crate::identity::Identity;
@@ -343,6 +344,22 @@ impl Cluster {
         let node = Arc::new(Node::new(number, ip, announced, self.folder()));
         nodes.push(Arc::clone(&node));
         Ok(node)
+    }
+
+    /// Leaves no space on the small disk of a node.
+    ///
+    /// # Errors
+    /// There is no such node, or it has none.
+    pub fn fill_disk(&self, number: u8) -> Result<(), Error> {
+        self.node(number)?.on_disk(Disk::fill)
+    }
+
+    /// Gives the space back. A node that has stopped for want of it is to be started again.
+    ///
+    /// # Errors
+    /// There is no such node, or it has no small disk.
+    pub fn empty_disk(&self, number: u8) -> Result<(), Error> {
+        self.node(number)?.on_disk(Disk::empty)
     }
 
     /// Removes the data of a node that does not run, so that it joins as a new one.

@@ -17,7 +17,7 @@ pub use broadcast::{Broadcast, Passage};
 pub use cluster::Cluster;
 pub use cql::Row;
 pub use install::{Cassandra, Installation};
-pub use options::{AddOptions, CommitlogSync, Compiler, Credentials, Options, Tls};
+pub use options::{AddOptions, CommitlogSync, Compiler, Credentials, Options, SmallDisk, Tls};
 pub use restore::{Restored, Snapshot};
 
 /// What it is called.

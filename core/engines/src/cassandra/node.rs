@@ -13,6 +13,7 @@ use super::install::Installation;
 use super::options::Options;
 use super::{CQL_PORT, NAME, restore};
 use crate::address;
+use crate::disk::Disk;
 use crate::error::{Doing, Error};
 use crate::identity::Identity;
 use crate::launch::{Launch, Lifetime, Running, command};
@@ -39,6 +40,8 @@ pub struct Node {
 struct State {
     running: Option<Running>,
     jmx_port: u16,
+    /// Where its data is, if not in its folder.
+    disk: Option<Disk>,
 }
 
 /// What a node is started with, besides its files.
@@ -115,6 +118,13 @@ impl Node {
         let write = |name: &str, text: &str| std::fs::write(self.folder.join(name), text);
         write("cassandra.yaml", &configuration::yaml(options, &place)).doing(about)?;
         write("logback.xml", configuration::LOGBACK).doing(about)?;
+        if let Some(disk) = options.small_disk.filter(|disk| disk.node == self.number) {
+            let mut state = self.state();
+            if state.disk.is_none() {
+                let data = self.folder.join("data");
+                state.disk = Some(Disk::mount(&data, disk.mib, &self.log())?);
+            }
+        }
         if options.archived {
             let archive = self.folder.join(restore::ARCHIVE);
             std::fs::create_dir_all(&archive).doing(about)?;
@@ -140,7 +150,9 @@ impl Node {
             ..
         } = *start;
         state.jmx_port = address::free_port(Ipv4Addr::LOCALHOST)?;
-        let mut words = vec![OsString::from(&installation.java.program)];
+        let disk = state.disk.as_ref();
+        let mut words = disk.map_or_else(Vec::new, |disk| disk.enter(&self.folder));
+        words.push(OsString::from(&installation.java.program));
         words.extend(
             configuration::java_options(options, &self.folder, state.jmx_port, start.ring_delay_ms)
                 .into_iter()
@@ -246,8 +258,18 @@ impl Node {
         if self.process().is_some() {
             return Err(self.error("it runs: stop it before its data is removed".to_owned()));
         }
+        if self.state().disk.is_some() {
+            return Err(self.error("its data is on a disk of its own".to_owned()));
+        }
         let data = self.folder.join("data");
         std::fs::remove_dir_all(&data).doing(|| format!("removing {}", data.display()))
+    }
+
+    /// Does something with the small disk that it has.
+    pub fn on_disk<T>(&self, work: impl FnOnce(&Disk) -> Result<T, Error>) -> Result<T, Error> {
+        let state = self.state();
+        let no_disk = || self.error("it has no small disk".to_owned());
+        work(state.disk.as_ref().ok_or_else(no_disk)?)
     }
 
     /// Runs Cassandra's own tool against it. Returns what that prints.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::broadcast::Broadcast;
+use crate::disk::Disk;
 use crate::password::Password;
 
 /// How a cluster is set up. `Options::default()` is three small, durable nodes that
@@ -24,6 +25,8 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Addresses that the nodes give for themselves, if not their own.
     pub broadcast: Option<Broadcast>,
+    /// One of the first nodes has its data on a disk that can be filled.
+    pub small_disk: Option<SmallDisk>,
     /// Whether each node archives its commit log, so that a keyspace can be restored to any
     /// moment since a [snapshot](super::Snapshot).
     pub archived: bool,
@@ -43,6 +46,7 @@ impl Default for Options {
             authentication: None,
             tls: None,
             broadcast: None,
+            small_disk: None,
             archived: false,
             yaml: Vec::new(),
             patience: Duration::from_secs(180),
@@ -82,6 +86,22 @@ pub enum CommitlogSync {
 impl Default for CommitlogSync {
     fn default() -> Self {
         Self::Group { window_ms: 5 }
+    }
+}
+
+/// A disk of its own for a node's data, and so small that it can be filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SmallDisk {
+    /// The node.
+    pub node: u8,
+    /// Its size. It is memory.
+    pub mib: u32,
+}
+
+impl SmallDisk {
+    /// Whether this system lets us have one: it takes a mount namespace of our own.
+    pub fn is_allowed() -> bool {
+        Disk::allowed()
     }
 }
 

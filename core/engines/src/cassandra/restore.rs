@@ -81,6 +81,7 @@ impl Cluster {
         let own = Options {
             archived: false,
             broadcast: None,
+            small_disk: None,
             ..self.options.clone()
         };
         let cluster = Self::start(&own)?;
