@@ -37,6 +37,8 @@ pub enum FaultKind {
     Slow,
     /// A network loses connections in the midst of what they carry.
     LostAnswers,
+    /// A node's disk has no space left.
+    FullDisk,
     /// Another replica takes over.
     Promote,
 }
@@ -52,6 +54,7 @@ impl fmt::Display for FaultKind {
             Self::Partition => "partition",
             Self::Slow => "slow",
             Self::LostAnswers => "lost answers",
+            Self::FullDisk => "full disk",
             Self::Promote => "promote",
         })
     }
