@@ -8,7 +8,7 @@ use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError}
 
 use crate::retry::has_begun_nothing;
 
-/// An error's own words and those of all its causes.
+/// An error's own words and those of all its causes; and the grant, if one is missing.
 pub(crate) fn in_words(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
@@ -21,7 +21,40 @@ pub(crate) fn in_words(error: &dyn Error) -> String {
         }
         cause = error.source();
     }
+    if let Some(grant) = missing_grant(&words) {
+        words.push_str(": ");
+        words.push_str(&grant);
+    }
     words
+}
+
+/// The statement that gives a role what Cassandra says that it lacks
+/// ("User u has no SELECT permission on <table k.t> or any of its
+/// parents").
+fn missing_grant(words: &str) -> Option<String> {
+    let (role, rest) = words.split_once("User ")?.1.split_once(" has no ")?;
+    let (permission, rest) = rest.split_once(" permission on <")?;
+    let resource = rest.split_once('>')?.0;
+    let on = if let Some(table) = resource.strip_prefix("table ") {
+        match table.split_once('.') {
+            // Of the nodes' own keyspace no more than is needed.
+            Some((keyspace, _)) if keyspace != "system" => format!("KEYSPACE {keyspace}"),
+            _ => table.to_owned(),
+        }
+    } else if let Some(keyspace) = resource.strip_prefix("all tables in ") {
+        format!("KEYSPACE {keyspace}")
+    } else {
+        resource
+            .replace("all keyspaces", "ALL KEYSPACES")
+            .replace("keyspace ", "KEYSPACE ")
+    };
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let role = if role.chars().all(is_plain) {
+        role.to_owned()
+    } else {
+        format!("\"{}\"", role.replace('"', "\"\""))
+    };
+    Some(format!("GRANT {permission} ON {on} TO {role}"))
 }
 
 /// What the database itself said, if it was that.
@@ -151,6 +184,33 @@ mod tests {
         let refused = commit(attempt(DbError::Invalid));
         assert!(matches!(refused, StoreError::Misconfigured(_)));
         assert!(refused.to_string().contains("why"), "{refused}");
+    }
+
+    #[test]
+    fn a_grant_that_is_missing_is_named() {
+        let grant = |role: &str, resource: &str| {
+            missing_grant(&format!(
+                "Not authorized: User {role} has no SELECT permission on <{resource}> or any of \
+                 its parents"
+            ))
+        };
+        let cases = [
+            ("table bank_ledger.rows", "KEYSPACE bank_ledger"),
+            (
+                "table system.available_ranges_v2",
+                "system.available_ranges_v2",
+            ),
+            ("all tables in bank_ledger", "KEYSPACE bank_ledger"),
+            ("keyspace bank_ledger", "KEYSPACE bank_ledger"),
+            ("all keyspaces", "ALL KEYSPACES"),
+        ];
+        for (resource, on) in cases {
+            let expected = format!("GRANT SELECT ON {on} TO bank");
+            assert_eq!(grant("bank", resource), Some(expected));
+        }
+        let quoted = grant("The Bank", "all keyspaces").unwrap();
+        assert!(quoted.ends_with("TO \"The Bank\""), "{quoted}");
+        assert_eq!(missing_grant("You have to be logged in"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use lombard_store::StoreError;
 use lombard_store::limits::COMMIT_BYTES_MAX;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::cluster::Node;
+use scylla::errors::{DbError, ExecutionError};
 use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
 use scylla::statement::{Consistency, Statement};
 
@@ -101,8 +102,15 @@ pub(crate) async fn examine(
     let mut all = Vec::new();
     let mut failure = None;
     for node in nodes.iter().filter(|node| node.is_connected()) {
-        match settings(cluster, node, now_us).await {
+        let asked = async {
+            let settings = settings(cluster, node, now_us).await?;
+            may_ask_what_was_fetched(cluster, node).await?;
+            Ok(settings)
+        };
+        match asked.await {
             Ok(settings) => all.push(settings),
+            // We may not ask it.
+            Err(error @ StoreError::Misconfigured(_)) => return Err(error),
             // It may have died just now: the others say what there is to say.
             Err(error) => failure = Some(error),
         }
@@ -217,11 +225,13 @@ async fn settings(
     let late = theirs.saturating_sub(after);
     settings.clock_apart_us = early.max(late);
 
-    // Older versions, and users without the right, cannot read them: then they are unknown.
+    // Older versions do not have them: then they are unknown.
     let values = "SELECT name, value FROM system_views.settings WHERE name IN \
                   ('commitlog_sync', 'paxos_variant', 'max_mutation_size', 'commitlog_segment_size')";
-    let Ok(found) = ask(cluster, node, values).await else {
-        return Ok(settings);
+    let found = match ask(cluster, node, values).await {
+        Ok(found) => found,
+        Err(error) if is_unauthorized(&error) => return Err(fault::of_read(what, &error)),
+        Err(_) => return Ok(settings),
     };
     let rows = found
         .into_rows_result()
@@ -247,6 +257,25 @@ async fn settings(
     Ok(settings)
 }
 
+/// What is asked of a node that joins, which is no time to learn that it is not allowed.
+///
+/// # Errors
+/// [`StoreError::Misconfigured`]: it is not.
+async fn may_ask_what_was_fetched(cluster: &Cluster, node: &Arc<Node>) -> Result<(), StoreError> {
+    let fetched = "SELECT keyspace_name FROM system.available_ranges_v2 LIMIT 1";
+    match ask(cluster, node, fetched).await {
+        Err(error) if is_unauthorized(&error) => {
+            Err(fault::of_read("asking a node what it has fetched", &error))
+        }
+        // Older versions do not have it.
+        _ => Ok(()),
+    }
+}
+
+fn is_unauthorized(error: &ExecutionError) -> bool {
+    matches!(fault::database_error(error), Some(DbError::Unauthorized))
+}
+
 /// One question to one node, which answers it alone.
 ///
 /// # Errors
@@ -255,7 +284,7 @@ pub(crate) async fn ask(
     cluster: &Cluster,
     node: &Arc<Node>,
     text: &str,
-) -> Result<scylla::response::query_result::QueryResult, scylla::errors::ExecutionError> {
+) -> Result<scylla::response::query_result::QueryResult, ExecutionError> {
     let target = NodeIdentifier::Node(node.clone());
     let profile = ExecutionProfile::builder()
         .consistency(Consistency::One)

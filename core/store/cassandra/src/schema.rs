@@ -196,7 +196,7 @@ async fn make_locks(cluster: &Cluster, replication: &str) -> Result<(), StoreErr
         .map_err(|error| fault::of_answer(what, &error))?;
     if found.rows_num() == 0 {
         let session = &cluster.session;
-        change(session, &create_keyspace(LOCKS_KEYSPACE, replication)).await?;
+        make_keyspace(cluster, LOCKS_KEYSPACE, replication).await?;
         change(session, LOCKS).await?;
         agree(session).await?;
     }
@@ -219,7 +219,7 @@ async fn migrate_locked(
     now_us: &(dyn Fn() -> u64 + Send + Sync),
 ) -> Result<(), StoreError> {
     let session = &cluster.session;
-    change(session, &create_keyspace(keyspace, replication)).await?;
+    make_keyspace(cluster, keyspace, replication).await?;
     change(session, &RECORD.replace("{ks}", keyspace)).await?;
     agree(session).await?;
     let done = recorded(cluster, keyspace).await?.last.unwrap_or(0);
@@ -283,6 +283,23 @@ pub(crate) async fn recorded(cluster: &Cluster, keyspace: &str) -> Result<Record
         }
     }
     Ok(recorded)
+}
+
+/// Makes a keyspace where it is not. One that somebody has made for us we need not be allowed
+/// to make.
+async fn make_keyspace(cluster: &Cluster, name: &str, replication: &str) -> Result<(), StoreError> {
+    let what = "looking for a keyspace";
+    let select = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
+    let select = cluster.prepare_read(select).await?;
+    let found = cluster.execute(&select, (name,)).await;
+    let found = found.map_err(|error| fault::of_read(what, &error))?;
+    let found = found
+        .into_rows_result()
+        .map_err(|error| fault::of_answer(what, &error))?;
+    if found.rows_num() == 0 {
+        change(&cluster.session, &create_keyspace(name, replication)).await?;
+    }
+    Ok(())
 }
 
 fn create_keyspace(name: &str, replication: &str) -> String {
@@ -374,6 +391,8 @@ impl Lock<'_> {
             match self.conditional(&insert, (self.name, self.holder)).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
+                // We may not, and shall not by waiting.
+                Err(error @ StoreError::Misconfigured(_)) => return Err(error),
                 // It may be ours, by an answer that was lost; then it goes away by itself.
                 Err(error) => failure = Some(error),
             }

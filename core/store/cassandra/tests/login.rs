@@ -1,4 +1,4 @@
-//! A node that asks who comes, over connections that are encrypted.
+//! A node that asks who comes, over connections that are encrypted; and what it lets them do.
 //!
 //! The certificates in `certificates/` were made for this test, for a hundred years: two
 //! authorities, and by the first one a node's certificate with the name `node.example`.
@@ -11,13 +11,15 @@
 mod support;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lombard_engines::cassandra::{Cluster, Credentials, Options, Tls};
 use lombard_engines::{Password, testing};
-use lombard_store::{Engine, StoreError};
+use lombard_store::{Engine, Position, Store, StoreError, StoreOptions};
 use lombard_store_cassandra::{Cassandra, CassandraOptions, ClusterOptions, TlsOptions};
 
-use support::{connect, nodes_of, options};
+use support::{connect, nodes_of, once, options};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -115,4 +117,147 @@ async fn who_may_come_in_and_whom_we_trust() {
     }
     let refused = connect(&plain).await;
     assert!(refused.is_err(), "without encryption: {refused:?}");
+}
+
+/// What is granted in the course of a test.
+struct Grants<'a> {
+    cluster: &'a Cluster,
+    role: &'a str,
+    secrets: &'a std::path::Path,
+    options: CassandraOptions,
+}
+
+impl<'a> Grants<'a> {
+    fn new(
+        cluster: &'a Cluster,
+        role: &'a str,
+        secrets: &'a std::path::Path,
+        prefix: &str,
+    ) -> Self {
+        let mut options = CassandraOptions {
+            allow_unsafe_replication: true,
+            keyspace_prefix: prefix.to_owned(),
+            ..options(&nodes_of(cluster))
+        };
+        for cluster in options.clusters.values_mut() {
+            cluster.replication.factor = 1;
+            cluster.user = Some(role.into());
+            cluster.password_file = Some(secrets.join(role));
+        }
+        Self {
+            cluster,
+            role,
+            secrets,
+            options,
+        }
+    }
+
+    fn make_role(&self) {
+        std::fs::write(self.secrets.join(self.role), PASSWORD).unwrap();
+        let role = self.role;
+        self.superuser(&format!(
+            "CREATE ROLE {role} WITH LOGIN = true AND PASSWORD = '{PASSWORD}'"
+        ));
+    }
+
+    fn superuser(&self, statement: &str) {
+        self.cluster.query(1, statement).unwrap();
+    }
+
+    /// As a service does it: connects, opens its keyspace, commits, reads and follows.
+    async fn works(&self) -> Result<(), StoreError> {
+        let engine = connect(&self.options).await?;
+        let store = Store::new(Arc::new(engine), StoreOptions::new(1));
+        let keyspace = store.keyspace("check").await?;
+        // What was done before would not be done again.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        once(&keyspace, b"p", NEXT.fetch_add(1, Ordering::Relaxed)).await?;
+        keyspace.events(Position(0), 10).await?;
+        Ok(())
+    }
+
+    /// Grants what is asked for, and nothing else, until it works; what that was.
+    async fn granted(&self) -> Vec<String> {
+        let mut granted = Vec::new();
+        loop {
+            let why = match self.works().await {
+                Ok(()) => return granted,
+                Err(StoreError::Misconfigured(why)) => why,
+                Err(StoreError::Unavailable(_) | StoreError::Ambiguous(_)) => continue,
+                Err(error) => panic!("{error}, after {granted:?}"),
+            };
+            let (_, grant) = why.split_once("GRANT ").unwrap_or_else(|| panic!("{why}"));
+            self.superuser(&format!("GRANT {grant}"));
+            let (grant, role) = grant.rsplit_once(" TO ").unwrap();
+            assert_eq!(role, self.role);
+            assert!(!granted.contains(&grant.to_owned()), "asked again: {why}");
+            granted.push(grant.to_owned());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_may_do_no_more_than_it_needs_is_told_what_it_lacks() {
+    let name = "a_role_that_may_do_no_more_than_it_needs";
+    let started = Cluster::start(&Options {
+        nodes: 1,
+        authentication: Some(Credentials {
+            user: "operator".into(),
+            password: Password::new(PASSWORD),
+        }),
+        // What is granted counts at once.
+        yaml: ["permissions_validity: 0ms", "roles_validity: 0ms"]
+            .map(str::to_owned)
+            .into(),
+        ..Options::default()
+    });
+    let Some(cluster) = testing::started(name, started) else {
+        return;
+    };
+    let secrets = tempfile::tempdir().unwrap();
+    let role = |name, prefix| {
+        let grants = Grants::new(&cluster, name, secrets.path(), prefix);
+        grants.make_role();
+        grants
+    };
+    let looks = [
+        "SELECT ON KEYSPACE system_views",
+        "SELECT ON system.available_ranges_v2",
+    ];
+
+    // Keyspaces that were made for it: it makes the tables, and may then do all with them.
+    let bank = role("bank", "made");
+    for keyspace in ["lombardlocks", "made_check"] {
+        bank.superuser(&format!(
+            "CREATE KEYSPACE {keyspace} WITH replication = \
+             {{'class': 'NetworkTopologyStrategy', 'datacenter1': 1}}"
+        ));
+    }
+    let made = [
+        "CREATE ON KEYSPACE lombardlocks",
+        "CREATE ON KEYSPACE made_check",
+    ];
+    assert_eq!(bank.granted().await, [looks, made].concat());
+
+    // Tables that another role has made.
+    let heir = role("heir", "made");
+    let used = [
+        "SELECT ON KEYSPACE made_check",
+        "MODIFY ON KEYSPACE made_check",
+    ];
+    assert_eq!(heir.granted().await, [looks, used].concat());
+    // Nothing is on record: it is put there.
+    heir.superuser("ALTER TABLE lombardlocks.locks WITH comment = ''");
+    let record = [
+        "MODIFY ON KEYSPACE lombardlocks",
+        "SELECT ON KEYSPACE lombardlocks",
+        "ALTER ON KEYSPACE lombardlocks",
+    ];
+    assert_eq!(heir.granted().await, record);
+
+    // It makes its keyspaces itself.
+    bank.superuser("DROP KEYSPACE lombardlocks");
+    let maker = role("maker", "own");
+    let all = ["CREATE ON ALL KEYSPACES"];
+    assert_eq!(maker.granted().await, [&looks[..], &all].concat());
 }

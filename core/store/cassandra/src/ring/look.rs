@@ -85,14 +85,6 @@ async fn heard(cluster: &Cluster, node: &Arc<Node>) -> Result<Vec<Heard>, StoreE
             };
             return Ok(peers(cluster, node).await?.into_iter().map(owner).collect());
         }
-        Err(error) if matches!(fault::database_error(&error), Some(DbError::Unauthorized)) => {
-            return Err(StoreError::Misconfigured(format!(
-                "cassandra: cluster {}: our user may not read which nodes own what ({}): GRANT \
-                 SELECT ON KEYSPACE system_views, and ON system.available_ranges_v2, to it",
-                cluster.name,
-                fault::in_words(&error)
-            )));
-        }
         Err(error) => return Err(fault::of_read(what, &error)),
     };
     let rows = answer
