@@ -2,6 +2,7 @@
 //! stands still, is cut off and slow: they must be ones that can be true.
 
 mod cassandra;
+mod embedded;
 mod postgres;
 
 use std::net::SocketAddr;
@@ -83,13 +84,12 @@ fn proxy(
     Arc::new(started.unwrap())
 }
 
-/// Runs clients until each kind of fault was there so often; what they did and saw can be true.
-fn judge(runtime: &Runtime, system: &impl System, nemesis: &impl Nemesis, rounds: u64) {
-    let kinds = nemesis.can();
-    let options = Options {
+/// A run in which each kind of fault comes so often.
+fn options(nemesis: &impl Nemesis, rounds: u64) -> Options {
+    Options {
         operations: OPERATIONS,
         // None comes again before all others have come.
-        faults_min: kinds.len() as u64 * rounds,
+        faults_min: nemesis.can().len() as u64 * rounds,
         pause_max: Duration::from_millis(20),
         call_timeout: Duration::from_secs(5),
         time_max: Duration::from_secs(300),
@@ -99,15 +99,19 @@ fn judge(runtime: &Runtime, system: &impl System, nemesis: &impl Nemesis, rounds
             broken_ms: 500..=2_000,
         },
         ..Options::new(11)
-    };
+    }
+}
+
+/// Runs clients; what they did and saw can be true, and each kind of fault was there.
+fn judge(runtime: &Runtime, system: &impl System, nemesis: &impl Nemesis, options: &Options) {
     let host = Host::system();
-    let outcome = runtime.block_on(run(system, nemesis, &host, &options, |_| {}));
+    let outcome = runtime.block_on(run(system, nemesis, &host, options, |_| {}));
     let report = outcome.unwrap().report;
     let text = report.text(&Styles::plain());
     println!("{text}");
     assert!(report.consistent, "{text}");
     assert!(report.audited);
-    for kind in kinds {
+    for kind in nemesis.can() {
         let came = report.faults.iter().any(|fault| fault.kind == kind);
         assert!(came, "nothing of this kind came: {kind}\n{text}");
     }

@@ -16,7 +16,7 @@ use lombard_engines::testing;
 use lombard_service::Host;
 use tokio::runtime::Runtime;
 
-use super::{bank, blocking, judge, proxy};
+use super::{bank, blocking, judge, options, proxy};
 use crate::support::Up;
 use crate::{CLUSTER, configured};
 
@@ -172,7 +172,8 @@ fn what_clients_saw_can_be_true_whatever_becomes_of_one_node_of_three() {
         Both(Proxies::new(clients), Peers::new(peers)),
     );
     let system = bank("Cassandra, three nodes", &up, &data);
-    judge(&runtime, &system, &nemesis, 1);
+    let options = options(&nemesis, 1);
+    judge(&runtime, &system, &nemesis, &options);
     for proxy in all {
         let carried = proxy.carried();
         assert!(carried.up_bytes > 0, "{proxy:?}: {carried:?}");

@@ -14,7 +14,7 @@ use lombard_engines::{Error, testing};
 use lombard_service::Host;
 use tokio::runtime::Runtime;
 
-use super::{bank, blocking, judge, proxy};
+use super::{bank, blocking, judge, options, proxy};
 use crate::configured;
 use crate::support::Up;
 
@@ -209,6 +209,7 @@ fn what_clients_saw_can_be_true_while_a_standby_of_postgres_takes_over() {
         Both(Promotion(pair.clone()), Proxies::new(proxies.into())),
     );
     let system = bank("PostgreSQL, primary and standby", &up, &data);
-    judge(&runtime, &system, &nemesis, ROUNDS);
+    let options = options(&nemesis, ROUNDS);
+    judge(&runtime, &system, &nemesis, &options);
     up.stop();
 }
