@@ -266,7 +266,7 @@ pub(crate) async fn raise(keyspace: &Keyspace, entry: &Entry) -> bool {
     let (name, position) = (&keyspace.name, entry.at.0);
     match fence::raise(keyspace, &entry.partition, entry.at).await {
         Ok(raised) => {
-            tracing::info!(
+            tracing::debug!(
                 keyspace = name,
                 %partition,
                 position,
