@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use lombard_store::{Keyspace, Position, Rows, Stop, StoreError};
+use lombard_store::{Keyspace, Position, Rows, Sequenced, Stop, StoreError};
 use parking_lot::Mutex;
 
 use crate::book::Book;
@@ -114,6 +114,30 @@ impl Sweeper {
         Ok(())
     }
 
+    /// Books what has expired in one account; when the next hold expires there, or 0.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn book(
+        &self,
+        account: &str,
+        now_us: i64,
+    ) -> Result<Sequenced<Result<i64, Refusal>>, StoreError> {
+        let book = |rows: &mut Rows<'_>| {
+            let mut book = Book::take_required(rows, account)?;
+            let next = book.state.next_expiry_us;
+            if next == 0 || next > now_us {
+                book.put_back(rows);
+                return Ok::<_, Stop<Refusal>>(next);
+            }
+            book.expire_holds(rows, now_us)?;
+            let next = book.state.next_expiry_us;
+            book.save(rows);
+            Ok(next)
+        };
+        self.keyspace.update(account.as_bytes(), book).await
+    }
+
     /// Expires what is due. Returns how many accounts it changed.
     ///
     /// # Errors
@@ -122,19 +146,7 @@ impl Sweeper {
         let due = self.due.lock().take(now_us);
         let mut last = Position::default();
         for (index, account) in due.iter().enumerate() {
-            let swept = self.keyspace.update(account.as_bytes(), |rows| {
-                let mut book = Book::take_required(rows, account)?;
-                if book.state.next_expiry_us == 0 || book.state.next_expiry_us > now_us {
-                    let next = book.state.next_expiry_us;
-                    book.put_back(rows);
-                    return Ok::<_, Stop<Refusal>>(next);
-                }
-                book.expire_holds(rows, now_us)?;
-                let next = book.state.next_expiry_us;
-                book.save(rows);
-                Ok(next)
-            });
-            match swept.await {
+            match self.book(account, now_us).await {
                 Ok(swept) => {
                     last = last.max(swept.position);
                     self.watch(account, swept.value.unwrap_or(0));

@@ -10,7 +10,7 @@ mod harness;
 
 use std::collections::BTreeMap;
 
-use harness::{Bank, MONDAY_US, call, id, payment};
+use harness::{Bank, MONDAY_US, SECOND_US, call, id, payment};
 use lombard_contracts::bank::ledger::v1::*;
 use lombard_ledger::coordinator::Coordinator;
 use lombard_ledger::decide::decide;
@@ -206,4 +206,51 @@ async fn a_long_way_is_not_gone_twice() {
     assert_eq!(first.resumed + second.resumed, LEFT, "{second:?}");
     let report = bank.assert_right("after both").await;
     assert_eq!(report.in_flight, 0);
+}
+
+/// A change may have been begun before a hold's second, and be carried after somebody has
+/// read that the hold has expired.
+#[tokio::test]
+async fn what_was_read_as_expired_stays_before_what_is_carried_later() {
+    let bank = Bank::new().await;
+    for account in ["alice", "bob"] {
+        bank.open(account, &["customer/main GBP", "customer/held GBP 0"])
+            .await;
+    }
+    let hold = PlaceHoldRequest {
+        id: id(MONDAY_US, 1),
+        account: "bob".to_owned(),
+        currency: "GBP".to_owned(),
+        amount_minor: 500,
+        expires_us: MONDAY_US + 60 * SECOND_US,
+        ..Default::default()
+    };
+    call!(bank, place_hold(PlaceHoldRequest), hold).unwrap();
+    decide_only(&bank, 2, "alice", "bob", 70).await;
+    let begun_us = bank.now_us();
+    bank.advance_us(90 * SECOND_US);
+    let read = || GetBalancesRequest {
+        account: "bob".to_owned(),
+        ..Default::default()
+    };
+    let seen = call!(bank, get_balances(GetBalancesRequest), read()).unwrap();
+    let minor = |balances: &[AddressBalance]| -> Vec<i64> {
+        balances.iter().map(|line| line.balance_minor).collect()
+    };
+    assert_eq!(minor(&seen.balances), [0, 0]);
+    let late = EntryId::parse(&id(MONDAY_US, 2)).unwrap();
+    let carried = bank.ledger.flow().resume("alice", late, begun_us);
+    carried.await.unwrap();
+    let now = call!(bank, get_balances(GetBalancesRequest), read()).unwrap();
+    assert_eq!(minor(&now.balances), [70, 0]);
+    assert_eq!(now.event_number, seen.event_number + 1);
+    let behind = ListEventsRequest {
+        account: "bob".to_owned(),
+        after_number: seen.event_number,
+        ..Default::default()
+    };
+    let behind = call!(bank, list_events(ListEventsRequest), behind).unwrap();
+    assert_eq!(behind.events.len(), 1, "{behind:?}");
+    assert_eq!(behind.events[0].r#type, "EntryPosted");
+    bank.assert_right("all is carried").await;
 }

@@ -4,6 +4,10 @@
 //! happened in the account since. So every read first does in memory what the
 //! next change would do in the store: it expires what is due ([`current`]).
 //! Readers and rules see the same account that way.
+//!
+//! What is shown so is not decided yet: a change that is on its way, and was begun before
+//! the hold's second, may still come before it. So the service books what [`is_due`] first,
+//! and an answer has only what is in the journal under that number.
 
 pub mod account;
 pub mod balances;
@@ -40,6 +44,15 @@ pub fn current<T>(
     let mut expired = Rows::new(&beneath);
     book.expire_holds(&mut expired, now_us)?;
     look(&expired, &book)
+}
+
+/// Whether something has expired in the account by then that is not booked yet.
+///
+/// # Errors
+/// A fault of the store; a damaged row.
+pub fn is_due(rows: &Rows<'_>, now_us: i64) -> Result<bool, Fault> {
+    let next = Book::look(rows)?.map_or(0, |book| book.state.next_expiry_us);
+    Ok(next != 0 && next <= now_us)
 }
 
 /// Rows under rows: what a read changes in memory lies over what is stored.

@@ -129,8 +129,10 @@ impl Ledger {
     /// `ACCOUNT_NOT_FOUND`; the store's failure.
     pub async fn account(&self, account: &str) -> Result<GetAccountResponse, Failure> {
         let now_us = self.now_us();
-        self.read(account, |rows| reads::account::get(rows, account, now_us))
-            .await
+        self.read_now(account, now_us, |rows| {
+            reads::account::get(rows, account, now_us)
+        })
+        .await
     }
 
     /// Accounts behind `after`, in an order that stays.
@@ -153,7 +155,8 @@ impl Ledger {
                     Ok(Some(reads::account::message(book.head(), &book.state)))
                 }),
             };
-            accounts.extend(self.glance(name, &mut seen, look).await??);
+            let read = self.glance_now(name, now_us, &mut seen, look).await?;
+            accounts.extend(read?);
         }
         self.keyspace.durable(seen).await?;
         Ok(ListAccountsResponse {

@@ -95,7 +95,7 @@ impl Ledger {
         page_size: usize,
     ) -> Result<ListHoldsResponse, Failure> {
         let now_us = self.now_us();
-        self.read(account, |rows| {
+        self.read_now(account, now_us, |rows| {
             reads::holds::list(rows, account, open_only, page_token, page_size, now_us)
         })
         .await

@@ -23,6 +23,7 @@ use crate::flow::Flow;
 use crate::in_flight::InFlight;
 use crate::options::Options;
 use crate::parse::Bounds;
+use crate::reads;
 use crate::refusal::Refusal;
 use crate::sweeper::Sweeper;
 
@@ -129,6 +130,42 @@ impl Ledger {
     ) -> Result<T, Failure> {
         let done = self.keyspace.read(account.as_bytes(), look).await?;
         Ok(done.durable(&self.keyspace).await??)
+    }
+
+    /// Reads one account as it is now: what has expired by then is booked first.
+    async fn read_now<T: Send>(
+        &self,
+        account: &str,
+        now_us: i64,
+        look: impl FnMut(&Rows<'_>) -> Result<T, Stop<Refusal>> + Send,
+    ) -> Result<T, Failure> {
+        let mut seen = Position::default();
+        let value = self.glance_now(account, now_us, &mut seen, look).await?;
+        self.keyspace.durable(seen).await?;
+        Ok(value?)
+    }
+
+    /// As [`Self::read_now`]; the caller waits for `seen` before it answers.
+    async fn glance_now<T: Send>(
+        &self,
+        account: &str,
+        now_us: i64,
+        seen: &mut Position,
+        mut look: impl FnMut(&Rows<'_>) -> Result<T, Stop<Refusal>> + Send,
+    ) -> Result<Result<T, Refusal>, StoreError> {
+        let mut due = false;
+        let first = |rows: &Rows<'_>| {
+            due = reads::is_due(rows, now_us)?;
+            look(rows)
+        };
+        let value = self.glance(account, seen, first).await?;
+        if !due {
+            return Ok(value);
+        }
+        let booked = self.sweeper.book(account, now_us).await?;
+        *seen = (*seen).max(booked.position);
+        self.sweeper.watch(account, booked.value.unwrap_or(0));
+        self.glance(account, seen, look).await
     }
 
     /// Reads one account; the caller waits for `seen` before it answers.

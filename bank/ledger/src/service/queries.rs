@@ -23,7 +23,7 @@ impl Ledger {
     ) -> Result<GetBalancesResponse, Failure> {
         let now_us = self.now_us();
         let definitions = &self.options.balances;
-        self.read(account, |rows| {
+        self.read_now(account, now_us, |rows| {
             reads::balances::get(rows, account, as_of, with_holds, now_us, definitions)
         })
         .await
@@ -39,7 +39,7 @@ impl Ledger {
         query: &Query,
     ) -> Result<ListPostingsResponse, Failure> {
         let now_us = self.now_us();
-        self.read(account, |rows| {
+        self.read_now(account, now_us, |rows| {
             reads::postings::list(rows, account, query, now_us)
         })
         .await
@@ -82,7 +82,8 @@ impl Ledger {
                 None => Ok(Vec::new()),
                 Some(_) => reads::balances::trial(rows, name, as_of, now_us),
             };
-            lines.extend(self.glance(name, &mut seen, look).await??);
+            let read = self.glance_now(name, now_us, &mut seen, look).await?;
+            lines.extend(read?);
         }
         self.keyspace.durable(seen).await?;
         Ok(TrialBalanceResponse {

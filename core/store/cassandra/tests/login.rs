@@ -119,6 +119,9 @@ async fn who_may_come_in_and_whom_we_trust() {
     assert!(refused.is_err(), "without encryption: {refused:?}");
 }
 
+/// How often a role tries to work: a node may be slow.
+const TRIES_MAX: usize = 30;
+
 /// What is granted in the course of a test.
 struct Grants<'a> {
     cluster: &'a Cluster,
@@ -179,7 +182,7 @@ impl<'a> Grants<'a> {
     /// Grants what is asked for, and nothing else, until it works; what that was.
     async fn granted(&self) -> Vec<String> {
         let mut granted = Vec::new();
-        loop {
+        for _ in 0..TRIES_MAX {
             let why = match self.works().await {
                 Ok(()) => return granted,
                 Err(StoreError::Misconfigured(why)) => why,
@@ -193,6 +196,7 @@ impl<'a> Grants<'a> {
             assert!(!granted.contains(&grant.to_owned()), "asked again: {why}");
             granted.push(grant.to_owned());
         }
+        panic!("it still does not work, after {granted:?}");
     }
 }
 
