@@ -29,8 +29,7 @@ pub(crate) fn in_words(error: &dyn Error) -> String {
 }
 
 /// The statement that gives a role what Cassandra says that it lacks
-/// ("User u has no SELECT permission on <table k.t> or any of its
-/// parents").
+/// (`User u has no SELECT permission on <table k.t> or any of its parents`).
 fn missing_grant(words: &str) -> Option<String> {
     let (role, rest) = words.split_once("User ")?.1.split_once(" has no ")?;
     let (permission, rest) = rest.split_once(" permission on <")?;
