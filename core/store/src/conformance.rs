@@ -24,8 +24,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use commits::{
-    atomicity, isolation_of_keyspaces, keys_of_any_bytes, many_partitions, ordering, reopening,
-    versions,
+    atomicity, glances, isolation_of_keyspaces, keys_of_any_bytes, many_partitions, ordering,
+    reopening, versions,
 };
 pub use events::{events_are_durable, events_in_order, events_of_one_keyspace};
 pub use limits::{big_values, limits_are_refused};
@@ -65,7 +65,7 @@ pub trait Subject: Send + Sync {
 macro_rules! conformance {
     ($subject:expr) => {
         $crate::conformance!($subject;
-            atomicity versions ordering isolation_of_keyspaces keys_of_any_bytes
+            atomicity versions glances ordering isolation_of_keyspaces keys_of_any_bytes
             many_partitions reopening ranges ranges_over_own_changes last_rows big_values
             limits_are_refused events_in_order events_of_one_keyspace events_are_durable
             reads_own_writes refusals_change_nothing idempotence_by_marker

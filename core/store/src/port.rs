@@ -84,7 +84,7 @@ pub enum Wanted {
 }
 
 /// One consistent read of a partition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The version that all of `found` belongs to.
     pub version: Version,

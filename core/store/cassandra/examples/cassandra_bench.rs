@@ -126,17 +126,24 @@ async fn main() {
         })
         .await;
     }
-    run.measure("engine: read a row, 32 partitions", 32, |client, _| {
-        let partition = format!("s{client}");
-        read(engine.clone(), partition, vec![row(0)])
-    })
-    .await;
-    run.measure("engine: read a row and a range", 32, |client, _| {
+    let one = || vec![row(0)];
+    let both = || {
         let last = RowRange::prefix(b"row", Direction::Descending, 1);
-        let wanted = vec![row(0), Wanted::Range(last)];
-        read(engine.clone(), format!("s{client}"), wanted)
-    })
-    .await;
+        vec![row(0), Wanted::Range(last)]
+    };
+    for (what, wanted) in [
+        ("a row", one as fn() -> Vec<Wanted>),
+        ("a row and a range", both),
+    ] {
+        run.measure(&format!("engine: read {what}"), 32, |client, _| {
+            read(engine.clone(), format!("s{client}"), wanted(), false)
+        })
+        .await;
+        run.measure(&format!("engine: glance at {what}"), 32, |client, _| {
+            read(engine.clone(), format!("s{client}"), wanted(), true)
+        })
+        .await;
+    }
     run.measure(
         "store: first commit of a new partition",
         32,
@@ -327,12 +334,21 @@ async fn change(keyspace: Keyspace, partition: String, step: u64) -> bool {
     keyspace.update(partition.as_bytes(), rule).await.is_ok()
 }
 
-async fn read(engine: Arc<Cassandra>, partition: String, wanted: Vec<Wanted>) -> bool {
+async fn read(
+    engine: Arc<Cassandra>,
+    partition: String,
+    wanted: Vec<Wanted>,
+    glances: bool,
+) -> bool {
     let keyspace = engine.keyspace("bench").await.unwrap();
     let id = lombard_store::PartitionId {
         keyspace,
         key: Bytes::from(partition),
     };
-    let read = engine.read(&id, &wanted).await;
+    let read = if glances {
+        engine.glance(&id, &wanted).await
+    } else {
+        engine.read(&id, &wanted).await
+    };
     read.is_ok_and(|read| read.found.iter().all(|rows| rows.len() == 1))
 }

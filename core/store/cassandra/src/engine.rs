@@ -293,11 +293,12 @@ impl Cassandra {
 }
 
 impl Cassandra {
+    /// None where a glance cannot tell.
     async fn snapshot(
         &self,
         partition: &PartitionId,
         wanted: (&[Wanted], Manner),
-    ) -> Result<Snapshot, StoreError> {
+    ) -> Result<Option<Snapshot>, StoreError> {
         let opened = self.keyspace_of(partition.keyspace)?;
         let turn = match wanted.1 {
             Manner::Glance => self.lanes.glance(partition).await,
@@ -311,12 +312,13 @@ impl Cassandra {
                 let read = guarded::read(keyspace, &self.clock, attempts, partition, wanted);
                 match read.await? {
                     Looked::State(snapshot) => snapshot,
+                    Looked::Torn => return Ok(None),
                     Looked::Copy => return Err(is_a_copy(keyspace, &partition.key)),
                 }
             }
         };
         turn.has_read();
-        Ok(snapshot)
+        Ok(Some(snapshot))
     }
 }
 
@@ -372,7 +374,8 @@ impl Engine for Cassandra {
         partition: &PartitionId,
         wanted: &[Wanted],
     ) -> Result<Snapshot, StoreError> {
-        self.snapshot(partition, (wanted, Manner::Serial)).await
+        let read = self.snapshot(partition, (wanted, Manner::Serial)).await?;
+        read.ok_or_else(|| StoreError::Unavailable("cassandra: a read could not tell".into()))
     }
 
     async fn glance(
@@ -380,8 +383,10 @@ impl Engine for Cassandra {
         partition: &PartitionId,
         wanted: &[Wanted],
     ) -> Result<Snapshot, StoreError> {
-        let manner = Manner::of_glance(wanted);
-        self.snapshot(partition, (wanted, manner)).await
+        match self.snapshot(partition, (wanted, Manner::Glance)).await? {
+            Some(seen) => Ok(seen),
+            None => self.read(partition, wanted).await,
+        }
     }
 
     async fn commit(

@@ -17,11 +17,12 @@
 //! row that could tell, that range is read again after the serial read (so that it can be no
 //! older), and the version after that (so that it can be no newer).
 //!
-//! **A glance** ([`lombard_store::Engine::glance`]) is one quorum read, where only rows are
-//! wanted by key: no promise is written for it, and two replicas are asked and not all. A
-//! replica has a commit only once it was decided, so what it shows is no less certain; it may
-//! be gone again in the next glance, from other replicas, until the commit is acknowledged.
-//! With ranges it would not do: one that is read later could be older.
+//! **A glance** ([`lombard_store::Engine::glance`]) is made of quorum reads: no promise is
+//! written for them, and two replicas are asked and not all. A replica has a commit only once
+//! it was decided, so what it shows is no less certain; it may be gone again in the next
+//! glance, from other replicas, until the commit is acknowledged. Reading a range again would
+//! not do there, since what is read later could be older: where a range is of another version
+//! than the rows, or has no row that could tell, the whole is read as above.
 //!
 //! A read that finds no row finds no version either, so each partition has a row that is
 //! never removed, the *head*, and each read by key asks for it too.
@@ -57,14 +58,6 @@ pub(crate) enum Manner {
     Glance,
 }
 
-impl Manner {
-    /// A glance, where it does.
-    pub fn of_glance(wanted: &[Wanted]) -> Self {
-        let by_key = (wanted.iter()).all(|wanted| matches!(wanted, Wanted::Row(_)));
-        if by_key { Self::Glance } else { Self::Serial }
-    }
-}
-
 /// The state that a read saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -96,6 +89,8 @@ pub(crate) enum Looked {
     State(Snapshot),
     /// A copy: the partition is on the other cluster, or on its way.
     Copy,
+    /// Nothing: the parts of a glance are not known to be of one state.
+    Torn,
 }
 
 /// What is said of a copy where no move is configured.
@@ -140,13 +135,13 @@ pub(crate) async fn snapshot(
     }
     keys.sort_unstable();
     keys.dedup();
-    let statement = match manner {
-        Manner::Glance => &keyspace.statements.points,
-        Manner::Serial => &keyspace.statements.points_serially,
-    };
     for _ in 0..attempts_max {
-        let attempt = attempt(keyspace, statement, partition, &keys, &ranges, coordinators);
-        if let Some((seen, points, ranges)) = attempt.await? {
+        let attempt = attempt(keyspace, manner, partition, &keys, &ranges, coordinators);
+        let found = attempt.await?;
+        if found.is_none() && manner == Manner::Glance {
+            return Ok(Looked::Torn);
+        }
+        if let Some((seen, points, ranges)) = found {
             if seen.is_copy() {
                 return Ok(Looked::Copy);
             }
@@ -178,15 +173,19 @@ pub(crate) async fn snapshot(
     })
 }
 
-/// One try: none if others committed in between.
+/// One try: none if others committed in between, or a glance cannot tell.
 async fn attempt(
     keyspace: &Keyspace,
-    statement: &PreparedStatement,
+    manner: Manner,
     partition: &PartitionId,
     keys: &[&[u8]],
     bounds: &[Option<Bounds>],
     coordinators: &Coordinators,
 ) -> Result<Option<(Seen, Vec<Row>, Vec<Vec<Row>>)>, StoreError> {
+    let statement = match manner {
+        Manner::Glance => &keyspace.statements.points,
+        Manner::Serial => &keyspace.statements.points_serially,
+    };
     let by_key = points(keyspace, statement, &partition.key, keys, coordinators);
     let reads = join_all(bounds.iter().map(|bounds| async {
         match bounds {
@@ -222,6 +221,9 @@ async fn attempt(
     }
     if again.is_empty() {
         return Ok(Some((seen, points, found)));
+    }
+    if manner == Manner::Glance {
+        return Ok(None);
     }
     let reads = again.iter().filter_map(|place| {
         let bounds = bounds.get(*place)?.as_ref()?;

@@ -8,8 +8,8 @@ use super::{
     Subject, changes, commit, contents, everything, keyspace, partition, row, rows, store,
 };
 use crate::error::{Stop, StoreError};
-use crate::port::{Position, Version};
-use crate::rows::{Change, Changes, Rows};
+use crate::port::{Position, Version, Wanted};
+use crate::rows::{Change, Changes, Direction, RowRange, Rows};
 
 /// A commit is in as a whole, or not at all.
 pub async fn atomicity(subject: &dyn Subject) {
@@ -39,6 +39,35 @@ pub async fn atomicity(subject: &dyn Subject) {
             rows([("b", "two")]),
         ]
     );
+}
+
+/// A glance shows what was acknowledged before it, as one state: rows, and ranges with and
+/// without rows.
+pub async fn glances(subject: &dyn Subject) {
+    let engine = subject.open().await;
+    let keyspace = engine.keyspace("check").await.unwrap();
+    let p = partition(keyspace, b"p");
+    let nothing_behind = Wanted::Range(RowRange::prefix(b"z", Direction::Descending, 1));
+    let last = Wanted::Range(RowRange::prefix(b"r", Direction::Descending, 1));
+    let all = [row("n"), row("z"), last, nothing_behind, everything(9)];
+    let before = engine.glance(&p, &all).await.unwrap();
+    assert_eq!(before.version, Version(0));
+    assert_eq!(before.found, vec![vec![]; 5]);
+    for version in 1..=30_u64 {
+        let number = version.to_string();
+        let name = format!("r{version:02}");
+        let more = changes([("n", Some(&number)), (&name, Some(&number))]);
+        let position = commit(&engine, &p, version - 1, more).await.unwrap();
+        for wanted in [&all[..], &all[..3], &all[..1], &all[2..3], &[]] {
+            let seen = engine.glance(&p, wanted).await.unwrap();
+            assert_eq!(seen, engine.read(&p, wanted).await.unwrap());
+            assert_eq!((seen.version, seen.position), (Version(version), position));
+        }
+        let seen = engine.glance(&p, &all).await.unwrap().found;
+        assert_eq!(seen[0], rows([("n", &number)]));
+        assert_eq!(seen[2], rows([(&name, &number)]));
+        assert!(seen[1].is_empty() && seen[3].is_empty() && !seen[4].is_empty());
+    }
 }
 
 /// Versions are 0, 1, 2 …; a commit against another version changes nothing.

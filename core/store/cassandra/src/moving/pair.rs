@@ -323,6 +323,8 @@ impl Pair {
                 Looked::Copy => {
                     self.settle(tools, &partition.key).await?;
                 }
+                // A glance's only.
+                Looked::Torn => {}
             }
         }
         Err(StoreError::Contended {
