@@ -551,3 +551,49 @@ async fn what_is_said_ahead_is_fetched_in_one_go() {
     assert_eq!(fresh.read(b"p", sum).await.unwrap().value, Ok(101));
     assert_eq!(engine.reads() - before, 1);
 }
+
+#[tokio::test]
+async fn a_look_finds_what_was_kept_for_as_long_as_it_is_so() {
+    let engine = Counted::new(Faults::default());
+    let keyspace_of = async |instance| {
+        let mut options = options();
+        options.instance = instance;
+        // Nothing else is at hand.
+        options.lane_idle_bytes_max = 0;
+        keyspace(&engine, options).await
+    };
+    let (ours, anothers) = (keyspace_of(1).await, keyspace_of(2).await);
+    let count = async |keyspace: &Keyspace| {
+        let rule = |rows: &mut Rows<'_>| -> Result<u64, Stop<()>> {
+            let count = 1 + match rows.take_kept::<u64>() {
+                Some(count) => *count,
+                None => number(rows.get(b"count")?),
+            };
+            rows.put(&b"count"[..], count.to_be_bytes().to_vec());
+            rows.keep(Box::new(count));
+            Ok(count)
+        };
+        keyspace.update(b"p", rule).await.unwrap().value.unwrap()
+    };
+    let look = async || {
+        let mut was_kept = false;
+        let see = |rows: &Rows<'_>| -> Result<u64, Stop<()>> {
+            was_kept = rows.kept::<u64>().is_some();
+            match rows.kept::<u64>() {
+                Some(count) => Ok(*count),
+                None => Ok(number(rows.get(b"count")?)),
+            }
+        };
+        let seen = ours.glance(b"p", see).await.unwrap().value.unwrap();
+        (seen, was_kept)
+    };
+    assert_eq!(count(&ours).await, 1);
+    assert_eq!(look().await, (1, true));
+    assert_eq!(look().await, (1, true), "a look leaves it");
+    assert_eq!(count(&ours).await, 2);
+    assert_eq!(look().await, (2, true));
+    assert_eq!(count(&anothers).await, 3);
+    assert_eq!(look().await, (3, false), "another store has committed");
+    assert_eq!(count(&ours).await, 4);
+    assert_eq!(look().await, (4, true));
+}

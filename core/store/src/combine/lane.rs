@@ -287,6 +287,12 @@ impl LaneState {
         }
     }
 
+    /// What was kept, if it is of the base and nothing else. Whoever takes it gives it back.
+    pub fn take_kept_of_base(&mut self) -> Option<Kept> {
+        let settled = self.pending.is_none() && self.in_flight.is_none() && self.base.is_some();
+        if settled { self.kept.take() } else { None }
+    }
+
     /// What an answer from the base alone rests on, if nothing is on its way and
     /// the engine was seen to stand there after the operation's arrival.
     fn settled_since(&self, arrived: u64) -> Option<Position> {

@@ -74,23 +74,27 @@ impl Lane {
         let (loaded, task) = {
             let mut state = self.state.lock();
             let guess = Loaded::new(VERSION_GUESSED);
+            let kept = state.take_kept_of_base();
             let base = state.base.as_ref();
             let source = LoadedSource::new(base.map_or(&guess, |base| &base.loaded));
-            let rows = Rows::new(&source);
+            let rows = Rows::with_kept(&source, kept);
             let ran = looked(look(&rows));
             let absent = rows.absent();
+            let kept = rows.into_kept(false);
             let missing = source.missing();
             let needed = match &ran {
                 Ok(Err(_)) if missing.is_empty() && base.is_some() => Sight::Read,
                 _ => sight,
             };
             let seen_since = base.filter(|base| operation.arrived <= base.seen(needed));
-            if let (true, Some(base)) = (missing.is_empty(), seen_since) {
+            let settled = (seen_since.filter(|_| missing.is_empty())).map(|base| base.position);
+            let anew = base.is_none();
+            state.kept = kept.or(state.kept.take());
+            if let Some(position) = settled {
                 shared.counters.rows_absent.add(absent);
-                let position = base.position;
                 return Look::Seen(ran.map(|value| Sequenced { value, position }));
             }
-            let wanted = operation.ask(missing, base.is_none());
+            let wanted = operation.ask(missing, anew);
             load::request(shared, self, &mut state, wanted, needed)
         };
         // Outside the lock: a runtime that stops drops the task at once, and its end takes it.
