@@ -12,6 +12,8 @@ use crate::ring::TokenRange;
 
 /// How many seconds are looked at together.
 const WINDOW: usize = 5;
+/// How many seconds a partition that is to be begun has for that, after it was not found.
+const GRACE: usize = 2;
 /// Fewer than this, within the window, are nobody's alarm.
 const SUSPICIOUS_MIN: u64 = 20;
 /// Nor is a smaller share of all reads.
@@ -34,11 +36,12 @@ pub(crate) struct Absence {
     alerting: bool,
 }
 
-/// Of one second: reads, and by slice what was not found and not begun.
+/// Of one second: reads, and by slice which partitions were not found and which begun.
 #[derive(Debug, Clone)]
 struct Second {
     reads: u64,
-    suspicious: [u64; TOKEN_SLICES],
+    not_found: [u64; TOKEN_SLICES],
+    begun: [u64; TOKEN_SLICES],
 }
 
 /// What there is to say.
@@ -61,7 +64,7 @@ impl Default for Absence {
     fn default() -> Self {
         Self {
             last: None,
-            seconds: VecDeque::with_capacity(WINDOW + 1),
+            seconds: VecDeque::with_capacity(WINDOW + GRACE + 1),
             usual: 0.0,
             alerting: false,
         }
@@ -75,16 +78,13 @@ impl Absence {
             return Verdict::Nothing;
         };
         self.seconds.push_back(Second::between(&last, now));
-        if self.seconds.len() > WINDOW {
+        if self.seconds.len() > WINDOW + GRACE {
             self.seconds.pop_front();
         }
-        let reads: u64 = self.seconds.iter().map(|second| second.reads).sum();
-        let mut by_slice = [0_u64; TOKEN_SLICES];
-        for second in &self.seconds {
-            for (sum, more) in by_slice.iter_mut().zip(second.suspicious) {
-                *sum += more;
-            }
-        }
+        let looked_at = self.seconds.len().saturating_sub(GRACE);
+        let reads = self.seconds.iter().take(looked_at);
+        let reads: u64 = reads.map(|second| second.reads).sum();
+        let by_slice = self.suspicious(looked_at);
         let not_found: u64 = by_slice.iter().sum();
         let share = share(not_found, reads);
         let limit = SHARE_MIN.max(JUMP * self.usual);
@@ -108,6 +108,18 @@ impl Absence {
         Verdict::Nothing
     }
 
+    /// What was not found in the first seconds and has not been begun since, by slice.
+    fn suspicious(&self, looked_at: usize) -> [u64; TOKEN_SLICES] {
+        let mut suspicious = [0_u64; TOKEN_SLICES];
+        for (slice, count) in suspicious.iter_mut().enumerate() {
+            let looked = self.seconds.iter().take(looked_at);
+            let not_found: u64 = looked.map(|second| second.not_found[slice]).sum();
+            let begun: u64 = self.seconds.iter().map(|second| second.begun[slice]).sum();
+            *count = not_found.saturating_sub(READS_OF_A_BEGINNING * begun);
+        }
+        suspicious
+    }
+
     /// Whether it is still so.
     pub fn is_alerting(&self) -> bool {
         self.alerting
@@ -117,17 +129,14 @@ impl Absence {
 impl Second {
     fn between(last: &AbsentCounts, now: &AbsentCounts) -> Self {
         let sum = |counts: &[u64]| counts.iter().sum::<u64>();
-        let mut suspicious = [0; TOKEN_SLICES];
-        for (slice, count) in suspicious.iter_mut().enumerate() {
-            let more = |of: fn(&AbsentCounts) -> &[u64; TOKEN_SLICES]| {
-                of(now)[slice].saturating_sub(of(last)[slice])
-            };
-            let begun = more(|counts| &counts.begun);
-            *count = more(|counts| &counts.partitions).saturating_sub(READS_OF_A_BEGINNING * begun);
-        }
+        let more = |of: fn(&AbsentCounts) -> &[u64; TOKEN_SLICES]| {
+            let (last, now) = (of(last), of(now));
+            std::array::from_fn(|slice| now[slice].saturating_sub(last[slice]))
+        };
         Self {
             reads: sum(&now.reads).saturating_sub(sum(&last.reads)),
-            suspicious,
+            not_found: more(|counts| &counts.partitions),
+            begun: more(|counts| &counts.begun),
         }
     }
 }
@@ -187,6 +196,13 @@ mod tests {
             );
         }
         let width = 1_i64 << 58;
+        // Whoever was to begin them might still be at it.
+        for _ in 0..GRACE {
+            assert_eq!(
+                go(&mut absence, &mut counts, (1_000, 150, 0)),
+                Verdict::Nothing
+            );
+        }
         let jumped = go(&mut absence, &mut counts, (1_000, 150, 0));
         let Verdict::Jumped {
             not_found,
@@ -210,7 +226,7 @@ mod tests {
             Verdict::Nothing
         );
         assert!(absence.is_alerting());
-        let mut verdicts = (0..6).map(|_| go(&mut absence, &mut counts, (1_000, 1, 0)));
+        let mut verdicts = (0..6 + GRACE).map(|_| go(&mut absence, &mut counts, (1_000, 1, 0)));
         assert!(verdicts.any(|verdict| verdict == Verdict::Over));
         drop(verdicts);
         assert!(!absence.is_alerting());
@@ -224,6 +240,20 @@ mod tests {
                 go(&mut absence, &mut counts, (900, 600, 300)),
                 Verdict::Nothing
             );
+        }
+    }
+
+    #[test]
+    fn nor_where_beginning_them_takes_longer_than_a_second() {
+        let (mut absence, mut counts) = (Absence::default(), nothing());
+        for (reads, not_found, begun) in
+            [(0, 0, 0), (64, 64, 0), (64, 64, 20), (0, 0, 30), (0, 0, 14)]
+        {
+            let more = (reads, not_found, begun);
+            assert_eq!(go(&mut absence, &mut counts, more), Verdict::Nothing);
+        }
+        for _ in 0..2 * WINDOW {
+            assert_eq!(go(&mut absence, &mut counts, (10, 0, 0)), Verdict::Nothing);
         }
     }
 
