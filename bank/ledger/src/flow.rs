@@ -4,6 +4,7 @@
 //! Every step is idempotent by marker. A process that dies between them leaves
 //! what a retry by the client or the [`crate::coordinator`] finishes.
 
+mod first;
 mod others;
 mod plan;
 mod seen;
@@ -18,6 +19,7 @@ pub(crate) use self::seen::in_doubt;
 use crate::apply::{self, Applied, Carried};
 use crate::book::Book;
 use crate::decide::{self, Decided};
+use crate::doubt;
 use crate::refusal::Refusal;
 use crate::reserve;
 use crate::rows::HoldRow;
@@ -254,6 +256,7 @@ impl Flow {
             return Ok(Ok(Vec::new()));
         };
         let done = self.change(&first.entry.home, seen, |rows| {
+            doubt::entries(rows, plans.iter().map(|plan| plan.entry.id))?;
             let mut decided = Vec::with_capacity(plans.len());
             for (index, plan) in plans.iter().enumerate() {
                 match decide::decide(rows, plan.entry, &plan.legs, &plan.entities, now_us) {
@@ -309,52 +312,6 @@ impl Flow {
         Ok(())
     }
 
-    /// The answer where something was refused now: what home decided earlier, if it did.
-    async fn first_answers(
-        &self,
-        chain: &[Entry],
-        (failed, refusal): (usize, Refusal),
-        now_us: i64,
-        seen: &mut Seen,
-    ) -> Result<Answers, StoreError> {
-        let mut answers = Vec::with_capacity(chain.len());
-        for entry in chain {
-            let earlier = self.look(&entry.home, seen, |rows| {
-                let Some(book) = Book::load(rows)? else {
-                    return Ok(None);
-                };
-                match decide::load_entry(rows, entry.id)? {
-                    Some(row) => {
-                        decide::replay(rows, &book, entry.id, &row, Some(&entry.digest())).map(Some)
-                    }
-                    None => Ok(None),
-                }
-            });
-            match earlier.await? {
-                Ok(Some(decided)) => {
-                    answers.push(Ok(self.carry(entry, decided, now_us, false, seen).await?));
-                }
-                Ok(None) => break,
-                // A chain is refused as one, and tells which of it was refused and why.
-                Err(refusal) if chain.len() == 1 => {
-                    return Ok(vec![Err(refusal)]);
-                }
-                Err(_) => break,
-            }
-        }
-        if answers.len() < chain.len() {
-            let one = |index| {
-                Err(if index == failed {
-                    refusal.clone()
-                } else {
-                    Refusal::Linked { failed }
-                })
-            };
-            answers = (0..chain.len()).map(one).collect();
-        }
-        Ok(answers)
-    }
-
     async fn carry(
         &self,
         entry: &Entry,
@@ -397,6 +354,7 @@ impl Flow {
         seen: &mut Seen,
     ) -> Result<Vec<LegOutcome>, StoreError> {
         let done = self.change(account, seen, |rows| {
+            doubt::legs(rows, [carried])?;
             match apply::apply(rows, account, carried) {
                 Ok(applied) if dry_run => Err(Stop::Refused(Discarded::Dry(applied))),
                 Ok(applied) => Ok(applied),
@@ -419,6 +377,7 @@ impl Flow {
         seen: &mut Seen,
     ) -> Result<Vec<Vec<LegOutcome>>, StoreError> {
         let done = self.change(account, seen, |rows| {
+            doubt::legs(rows, all)?;
             let applied = all
                 .iter()
                 .map(|carried| apply::apply(rows, account, carried));

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod book;
 pub mod coordinator;
 pub mod decide;
+mod doubt;
 pub mod flow;
 pub mod hold;
 pub mod in_flight;

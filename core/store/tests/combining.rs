@@ -597,3 +597,36 @@ async fn a_look_finds_what_was_kept_for_as_long_as_it_is_so() {
     assert_eq!(count(&ours).await, 4);
     assert_eq!(look().await, (4, true));
 }
+
+#[tokio::test]
+async fn what_was_kept_outlives_a_fetch_unless_it_was_about_to_change() {
+    let engine = Counted::new(Faults::default());
+    let mut options = options();
+    options.lane_idle_bytes_max = 0;
+    let keyspace = keyspace(&engine, options).await;
+    let keep = |rows: &mut Rows<'_>| -> Result<(), Stop<()>> {
+        rows.put(&b"count"[..], vec![1]);
+        rows.keep(Box::new(1_u64));
+        Ok(())
+    };
+    let fetch = async |changes_first: bool| {
+        let mut found = Vec::new();
+        let rule = |rows: &mut Rows<'_>| -> Result<(), Stop<()>> {
+            found.push(rows.kept::<u64>().copied());
+            if changes_first {
+                rows.put(&b"count"[..], vec![2]);
+            }
+            rows.prefetch(&[Wanted::Row(Bytes::from_static(b"other"))])?;
+            Ok(())
+        };
+        keyspace.update(b"p", rule).await.unwrap().value.unwrap();
+        found
+    };
+    keyspace.update(b"p", keep).await.unwrap().value.unwrap();
+    let reads = engine.reads();
+    assert_eq!(fetch(false).await, [Some(1), Some(1)]);
+    // The fetch, and whether what was seen still stands.
+    assert_eq!(engine.reads(), reads + 2);
+    keyspace.update(b"p", keep).await.unwrap().value.unwrap();
+    assert_eq!(fetch(true).await, [Some(1), None]);
+}

@@ -31,6 +31,7 @@ use super::seen::Seen;
 use super::{Answers, Flow, Posted, in_order};
 use crate::apply::Carried;
 use crate::decide::{self, Decided};
+use crate::doubt;
 use crate::refusal::Refusal;
 use crate::types::{Entry, LegOutcome};
 
@@ -274,6 +275,9 @@ impl Flow {
         seen: &mut Seen,
     ) -> Result<Vec<Tried>, StoreError> {
         let done = self.change(home, seen, |rows| {
+            let tried = tries.iter().filter_map(|(index, _)| jobs.get(*index));
+            let entries = tried.flat_map(|job| job.chain);
+            doubt::entries(rows, entries.map(|entry| entry.id))?;
             let mut tried = Vec::with_capacity(tries.len());
             for (index, last) in tries {
                 let Some(job) = jobs.get(*index) else { break };

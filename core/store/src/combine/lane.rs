@@ -205,6 +205,9 @@ impl Lane {
         }
         let run = state.run(rule);
         if !run.missing.is_empty() || state.base.is_none() {
+            // It runs again, and finds what it was given, unless it was about to change that.
+            let unchanged = run.changes.is_empty() && state.base.is_some();
+            state.kept = run.kept.filter(|_| unchanged);
             let wanted = operation.ask(run.missing, state.base.is_none());
             let (done, task) = load::request(shared, self, &mut state, wanted, Sight::Glance);
             return (Step::Load(done), task);
