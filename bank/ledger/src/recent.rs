@@ -3,9 +3,10 @@
 //!
 //! An id is remembered as a *print*: its time, and 22 bits of the rest. Two ids may
 //! share one, and then the second is looked up; so nothing that was seen is ever
-//! called new. Every account remembers a few, in one piece of memory; one of which new
-//! ids were looked up in vain remembers more of them (batches that take seconds each
-//! bring ids of seconds ago); one that sees many at once remembers a burst of them.
+//! called new. Every account remembers a few, in one piece of memory; one that would have
+//! to forget ids of the last minute, or of which new ids were looked up in vain, remembers
+//! more of them (batches that take seconds each bring ids of seconds ago); one that sees
+//! many at once remembers a burst of them.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -14,8 +15,10 @@ use crate::types::EntryId;
 
 /// Prints that are remembered of any account, the greatest ones.
 const FEW: usize = 16;
-/// The same, once some were looked up in vain.
+/// The same, once these were not enough.
 const MORE: usize = 128;
+/// Of so long ago, before the greatest, something may still arrive.
+const LATE_MS: u64 = 60_000;
 /// A burst is when that many ids lie no further apart in time.
 const BURST_MS: u64 = 250;
 /// Prints of a generation: of a burst, the last two generations are remembered.
@@ -136,6 +139,7 @@ impl Recent {
                 return;
             }
         }
+        self.make_room(print);
         let remembered: &mut [u64] = match &mut self.more {
             Some(more) => more.as_mut_slice(),
             None => &mut self.few,
@@ -164,8 +168,21 @@ impl Recent {
         self.burst = Some(Box::new(burst));
     }
 
+    /// Remembers more, if one would be forgotten for this print that might come late.
+    fn make_room(&mut self, print: u64) {
+        // Zero: there is room.
+        let least = self.few.iter().min().copied().unwrap_or_default();
+        if least > 0 && ms(self.greatest) - ms(print.min(least)) <= LATE_MS {
+            self.remember_more();
+        }
+    }
+
     /// An id was looked up that was new: more are remembered from now on.
     pub fn looked_in_vain(&mut self) {
+        self.remember_more();
+    }
+
+    fn remember_more(&mut self) {
         if self.more.is_none() {
             let mut more = Box::new([0; MORE]);
             more[..FEW].copy_from_slice(&std::mem::take(&mut self.few));
@@ -260,33 +277,44 @@ mod tests {
         for step in 0..10_000 {
             recent.saw(at(2_000_000 + step * 1_000, step));
         }
-        assert!(remembered(&recent) <= FEW);
+        assert!(remembered(&recent) <= MORE);
         // Newer than what was forgotten, and not among the rest.
         assert!(recent.surely_new(at(11_999_500, 0)));
     }
 
     #[test]
-    fn where_ids_were_looked_up_in_vain_those_of_overlapping_batches_are_known() {
+    fn an_account_that_is_rarely_used_remembers_few() {
         let mut recent = Recent::after(None);
-        let mut in_vain = Vec::new();
-        for round in 0..40 {
-            // Four clients, each with a batch of its own age, and here four entries of each.
-            for (client, age_s) in [(0, 0), (1, 6), (2, 12), (3, 18)] {
-                for number in 0..4 {
-                    let id = at(
-                        1_000_000 + 6_000 * round - 1_000 * age_s,
-                        10 * client + number,
-                    );
-                    if !recent.surely_new(id) {
-                        in_vain.push(round);
-                        recent.looked_in_vain();
+        for step in 0..1_000 {
+            recent.saw(at(1_000_000 + step * 5_000, step));
+        }
+        assert!(recent.more.is_none() && remembered(&recent) == FEW);
+        recent.looked_in_vain();
+        for step in 1_000..2_000 {
+            recent.saw(at(1_000_000 + step * 5_000, step));
+        }
+        assert_eq!(remembered(&recent), MORE);
+    }
+
+    #[test]
+    fn where_batches_overlap_that_take_seconds_their_ids_are_known_to_be_new() {
+        // So many of each that those of the last four moments fit.
+        for entries in [1, 4, 7] {
+            let mut recent = Recent::after(None);
+            let mut seen = 0;
+            for round in 0..40 {
+                // Four clients, each with a batch of its own age.
+                for (client, age_s) in [(0, 0), (1, 6), (2, 12), (3, 18)] {
+                    for number in 0..entries {
+                        let moment = 1_000_000 + 6_000 * round - 1_000 * age_s;
+                        let id = at(moment, 100 * client + number);
+                        assert!(recent.surely_new(id), "{entries} each, after {seen}");
+                        recent.saw(id);
+                        seen += 1;
                     }
-                    recent.saw(id);
                 }
             }
         }
-        assert!(!in_vain.is_empty(), "a few are not enough");
-        assert!(in_vain.iter().all(|round| *round < 4), "{in_vain:?}");
     }
 
     #[test]
