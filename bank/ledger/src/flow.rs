@@ -256,7 +256,9 @@ impl Flow {
             return Ok(Ok(Vec::new()));
         };
         let done = self.change(&first.entry.home, seen, |rows| {
-            doubt::entries(rows, plans.iter().map(|plan| plan.entry.id))?;
+            if self.keyspace.is_remote() {
+                doubt::entries(rows, plans.iter().map(|plan| plan.entry.id))?;
+            }
             let mut decided = Vec::with_capacity(plans.len());
             for (index, plan) in plans.iter().enumerate() {
                 match decide::decide(rows, plan.entry, &plan.legs, &plan.entities, now_us) {
@@ -354,7 +356,9 @@ impl Flow {
         seen: &mut Seen,
     ) -> Result<Vec<LegOutcome>, StoreError> {
         let done = self.change(account, seen, |rows| {
-            doubt::legs(rows, [carried])?;
+            if self.keyspace.is_remote() {
+                doubt::legs(rows, [carried])?;
+            }
             match apply::apply(rows, account, carried) {
                 Ok(applied) if dry_run => Err(Stop::Refused(Discarded::Dry(applied))),
                 Ok(applied) => Ok(applied),
@@ -377,7 +381,9 @@ impl Flow {
         seen: &mut Seen,
     ) -> Result<Vec<Vec<LegOutcome>>, StoreError> {
         let done = self.change(account, seen, |rows| {
-            doubt::legs(rows, all)?;
+            if self.keyspace.is_remote() {
+                doubt::legs(rows, all)?;
+            }
             let applied = all
                 .iter()
                 .map(|carried| apply::apply(rows, account, carried));

@@ -275,9 +275,11 @@ impl Flow {
         seen: &mut Seen,
     ) -> Result<Vec<Tried>, StoreError> {
         let done = self.change(home, seen, |rows| {
-            let tried = tries.iter().filter_map(|(index, _)| jobs.get(*index));
-            let entries = tried.flat_map(|job| job.chain);
-            doubt::entries(rows, entries.map(|entry| entry.id))?;
+            if self.keyspace.is_remote() {
+                let tried = tries.iter().filter_map(|(index, _)| jobs.get(*index));
+                let entries = tried.flat_map(|job| job.chain);
+                doubt::entries(rows, entries.map(|entry| entry.id))?;
+            }
             let mut tried = Vec::with_capacity(tries.len());
             for (index, last) in tries {
                 let Some(job) = jobs.get(*index) else { break };
