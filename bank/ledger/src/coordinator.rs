@@ -1,26 +1,31 @@
 //! Finishes what was decided and not carried: it follows the journal from the
 //! last place where everything was carried, and does every step again.
 //!
-//! The place (the watermark) is a row of the ledger's own; it is behind every
-//! request that runs, so a crash loses sight of nothing.
+//! Each process that works on the keyspace keeps that place in a row (module [`processes`]);
+//! it is behind every request that runs, so a crash loses sight of nothing. What a process
+//! left that is gone, another one takes over.
+
+mod place;
+pub mod processes;
 
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{self, BoxFuture, Either};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use lombard_store::{EventRow, Keyspace, Position, Rows, Stop, StoreError};
+use lombard_service::Host;
+use lombard_store::{EventPage, EventRow, Keyspace, Position, Rows, Stop, StoreError};
 
 use crate::apply::load_marker;
 use crate::flow::Flow;
 use crate::in_flight::InFlight;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::rows::{self, Journal, JournalKind};
 use crate::types::EntryId;
 
-/// The partition of the coordinator's own rows; no account can have its name.
-pub const PARTITION: &[u8] = b"~coordinator";
-const WATERMARK: &[u8] = b"w";
+use place::Place;
+
 /// Events that are looked at in one go; after each the watermark moves.
 const EVENTS_PER_PAGE: usize = 1_024;
 /// Events of a page that are looked at at the same time.
@@ -37,6 +42,8 @@ pub struct Pass {
     pub settled: u64,
     /// Reservations that home may still decide.
     pub waiting: u64,
+    /// Processes that are gone, whose work was taken over.
+    pub taken_over: u64,
 }
 
 /// What looking at one event came to.
@@ -52,70 +59,75 @@ struct Looked {
 
 /// Finishes what others left.
 pub struct Coordinator {
+    carrier: Carrier,
+    in_flight: Arc<InFlight>,
+    place: Place,
+}
+
+/// What carries what an event's commit left to be done.
+struct Carrier {
     keyspace: Keyspace,
     flow: Flow,
-    in_flight: Arc<InFlight>,
+    host: Host,
     reservation_timeout_us: i64,
-    /// The position of the last watermark's own commit.
-    saved: Position,
 }
 
 impl Coordinator {
-    /// Takes up where the last process left: everything behind the stored
-    /// watermark counts as left half carried until the first pass has seen it.
+    /// Takes up what nobody has in hand: where no other process can be working on the
+    /// keyspace, all that others left. It counts as left half carried until the first pass
+    /// has seen it.
     ///
     /// # Errors
-    /// The store's failure; a damaged watermark.
+    /// The store's failure; a damaged row of the coordinator's.
     pub async fn open(
-        keyspace: Keyspace,
         flow: Flow,
         in_flight: Arc<InFlight>,
-        reservation_timeout_us: i64,
+        host: Host,
+        options: &Options,
     ) -> Result<Self, StoreError> {
-        let read = keyspace
-            .read(PARTITION, |rows: &Rows<'_>| {
-                Ok::<_, Stop<Refusal>>(rows.get(WATERMARK)?)
-            })
-            .await?;
-        let position = match read.value {
-            Ok(Some(value)) => {
-                let bytes = value.as_ref().try_into();
-                let bytes = bytes
-                    .map_err(|_| StoreError::Damaged("the coordinator's watermark".to_owned()))?;
-                Position(u64::from_be_bytes(bytes))
-            }
-            Ok(None) | Err(_) => Position::default(),
-        };
-        in_flight.orphan(position);
+        let keyspace = flow.keyspace().clone();
+        let place = Place::open(keyspace.clone(), in_flight.clone(), host.clone(), options);
+        let reservation_timeout_us = options.reservation_timeout_ms.saturating_mul(1_000);
         Ok(Self {
-            keyspace,
-            flow,
+            place: place.await?,
             in_flight,
-            reservation_timeout_us,
-            saved: Position::default(),
+            carrier: Carrier {
+                keyspace,
+                flow,
+                host,
+                reservation_timeout_us: i64::try_from(reservation_timeout_us).unwrap_or(i64::MAX),
+            },
         })
     }
 
-    /// Finishes what was left up to now, and moves the watermark, page by page of events as
-    /// long as `goes_on` says so; what is left then is for the next pass.
+    /// Finishes what was left up to now, by this process or by one that is gone, and says up to
+    /// where everything is carried, page by page of events as long as `goes_on` says so; what
+    /// is left then is for the next pass.
     ///
     /// # Errors
     /// The store's failure: what was not finished is tried again in the next pass.
-    pub async fn pass(
-        &mut self,
-        now_us: i64,
-        goes_on: impl Fn() -> bool + Send,
-    ) -> Result<Pass, StoreError> {
-        let mut pass = Pass::default();
+    pub async fn pass(&mut self, goes_on: impl Fn() -> bool + Send) -> Result<Pass, StoreError> {
+        let mut pass = Pass {
+            taken_over: self.place.look_around().await? as u64,
+            ..Pass::default()
+        };
         if let Some(from) = self.in_flight.follow() {
             let mut again = Some(from);
-            let followed = self.follow(from, now_us, goes_on, &mut again, &mut pass);
+            let followed = self.follow(from, goes_on, &mut again, &mut pass);
             let followed = followed.await;
             self.in_flight.followed(again);
             followed?;
         }
-        self.save().await?;
+        self.place.save().await?;
         Ok(pass)
+    }
+
+    /// The process ends: if it has carried all that it began, nobody need look for it.
+    ///
+    /// # Errors
+    /// The store's failure: whoever comes next looks for it then.
+    pub async fn leave(&mut self) -> Result<(), StoreError> {
+        self.place.leave().await
     }
 
     /// Looks at every event behind `from`. `again` is the place behind which there is
@@ -123,22 +135,19 @@ impl Coordinator {
     async fn follow(
         &mut self,
         from: Position,
-        now_us: i64,
         goes_on: impl Fn() -> bool + Send,
         again: &mut Option<Position>,
         pass: &mut Pass,
     ) -> Result<(), StoreError> {
         // What is sequenced now is durable then, and only durable events are listed.
-        let until = self.keyspace.position();
-        self.keyspace.durable(until).await?;
+        let keyspace = self.carrier.keyspace.clone();
+        let until = keyspace.position();
+        keyspace.durable(until).await?;
         let mut after = from;
         let mut waiting = None;
         loop {
-            let page = self.keyspace.events(after, EVENTS_PER_PAGE).await?;
-            let looks = page.events.iter().map(|event| self.look(event, now_us));
-            let looks: Vec<BoxFuture<'_, _>> = looks.map(FutureExt::boxed).collect();
-            let looks = stream::iter(looks).buffer_unordered(AT_ONCE);
-            let looked: Vec<Looked> = looks.try_collect().await?;
+            let page = keyspace.events(after, EVENTS_PER_PAGE).await?;
+            let looked = self.look_at(&page).await?;
             let mut last = Position::default();
             pass.events += page.events.len() as u64;
             for looked in &looked {
@@ -147,7 +156,7 @@ impl Coordinator {
                 pass.waiting += u64::from(looked.waits);
                 last = last.max(looked.position);
             }
-            self.keyspace.durable(last).await?;
+            keyspace.durable(last).await?;
             if waiting.is_none() && looked.iter().any(|looked| looked.waits) {
                 waiting = Some(after);
             }
@@ -160,15 +169,36 @@ impl Coordinator {
             *again = Some(place);
             // A long way is not gone twice, whatever happens on it.
             self.in_flight.follows_from(place);
-            self.save().await?;
+            self.place.save().await?;
             if !goes_on() {
                 return Ok(());
             }
         }
     }
 
+    /// Looks at a page of events, which may take long: others are told meanwhile that this
+    /// process is alive.
+    async fn look_at(&mut self, page: &EventPage) -> Result<Vec<Looked>, StoreError> {
+        let carrier = &self.carrier;
+        let looks = page.events.iter().map(|event| carrier.look(event));
+        let looks: Vec<BoxFuture<'_, _>> = looks.map(FutureExt::boxed).collect();
+        let looks = stream::iter(looks).buffer_unordered(AT_ONCE);
+        let mut looks = looks.try_collect::<Vec<Looked>>();
+        loop {
+            let beat = carrier.host.sleep(self.place.until_beat());
+            match future::select(looks, beat).await {
+                Either::Left((looked, _)) => return looked,
+                Either::Right(((), rest)) => looks = rest,
+            }
+            self.place.save().await?;
+        }
+    }
+}
+
+impl Carrier {
     /// Does again what the event's commit leaves to be done.
-    async fn look(&self, event: &EventRow, now_us: i64) -> Result<Looked, StoreError> {
+    async fn look(&self, event: &EventRow) -> Result<Looked, StoreError> {
+        let now_us = self.host.now_us();
         if event.key.first() != Some(&rows::JOURNAL) {
             return Ok(Looked::default());
         }
@@ -229,20 +259,5 @@ impl Coordinator {
             position: settled.await?,
             ..Looked::default()
         })
-    }
-
-    /// Stores the watermark where it has moved by more than its own last commit.
-    async fn save(&mut self) -> Result<(), StoreError> {
-        let watermark = self.in_flight.watermark(|| self.keyspace.position());
-        if watermark <= self.saved {
-            return Ok(());
-        }
-        let value = watermark.0.to_be_bytes().to_vec();
-        let saved = self.keyspace.update(PARTITION, |rows| {
-            rows.put(WATERMARK, value.clone());
-            Ok::<_, Stop<Refusal>>(())
-        });
-        self.saved = saved.await?.position;
-        Ok(())
     }
 }

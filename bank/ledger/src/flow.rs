@@ -65,6 +65,11 @@ impl Flow {
         Self { keyspace }
     }
 
+    /// The ledger's keyspace.
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
     /// Commits one entry, or a linked chain (all or none; all share a home).
     /// Nothing of the answer may be told before its position is durable.
     ///

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{HELD_ADDRESS, MAIN_ADDRESS};
 
+/// The shortest [`Options::gone_after_ms`].
+const GONE_AFTER_MS_MIN: u64 = 1_000;
+
 /// Configuration of the ledger: section `[ledger]` of `lombard.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -13,6 +16,10 @@ pub struct Options {
     /// How long a reservation may wait for home's decision before whoever finds
     /// it writes the refusal there and releases it, in milliseconds.
     pub reservation_timeout_ms: u64,
+    /// How long another process of the ledger on the same keyspace may give no sign of life
+    /// before it counts as gone, and what it left half carried is finished by the others, in
+    /// milliseconds.
+    pub gone_after_ms: u64,
     /// Named balances: the same answer for every reader.
     pub balances: Vec<BalanceDefinition>,
 }
@@ -23,6 +30,13 @@ impl Options {
     /// # Errors
     /// Which definition, and what is wrong with it.
     pub fn validate(&self) -> Result<(), String> {
+        if self.gone_after_ms < GONE_AFTER_MS_MIN {
+            return Err(format!(
+                "ledger.gone_after_ms is {}; below {GONE_AFTER_MS_MIN} a process that is only \
+                 slow would be taken for gone",
+                self.gone_after_ms
+            ));
+        }
         for (place, definition) in self.balances.iter().enumerate() {
             let name = &definition.name;
             if name.is_empty() {
@@ -81,6 +95,7 @@ impl Default for Options {
         Self {
             clock_skew_ms: 60_000,
             reservation_timeout_ms: 5_000,
+            gone_after_ms: 10_000,
             balances: vec![
                 BalanceDefinition::new("available", MAIN_ADDRESS),
                 BalanceDefinition::new("ledger", "*"),

@@ -4,6 +4,7 @@
 //! as expired, whether or not it was swept.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -27,6 +28,7 @@ const AT_ONCE: usize = 8;
 pub struct Sweeper {
     keyspace: Keyspace,
     due: Mutex<Due>,
+    scan_again: AtomicBool,
 }
 
 #[derive(Default)]
@@ -74,7 +76,18 @@ impl Sweeper {
         Self {
             keyspace,
             due: Mutex::default(),
+            scan_again: AtomicBool::new(false),
         }
+    }
+
+    /// There are holds that this process does not know: all accounts are to be looked at.
+    pub fn scan_again(&self) {
+        self.scan_again.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Self::scan_again`] was called since this was last asked.
+    pub fn is_to_scan(&self) -> bool {
+        self.scan_again.swap(false, Ordering::AcqRel)
     }
 
     /// A hold of the account expires then.
@@ -84,7 +97,7 @@ impl Sweeper {
         }
     }
 
-    /// Finds the open holds of all accounts, after a start.
+    /// Finds the open holds of all accounts: after a start, or when another process is gone.
     ///
     /// # Errors
     /// The store's failure.

@@ -8,55 +8,9 @@
 
 mod harness;
 
-use std::collections::BTreeMap;
-
 use harness::{Bank, MONDAY_US, SECOND_US, call, id, payment};
 use lombard_contracts::bank::ledger::v1::*;
-use lombard_ledger::coordinator::Coordinator;
-use lombard_ledger::decide::decide;
-use lombard_ledger::types::{self, EntryId};
-use lombard_money::Currency;
-
-/// Decides an entry at home and does nothing more, as if the process had died there.
-async fn decide_only(bank: &Bank, number: u64, from: &str, to: &str, amount_minor: i64) {
-    let leg = |account: &str, amount_minor| types::Leg {
-        account: account.into(),
-        address: "customer/main".into(),
-        currency: Currency::parse("GBP").unwrap(),
-        amount_minor,
-    };
-    let entry = types::Entry {
-        id: EntryId::parse(&id(MONDAY_US, number)).unwrap(),
-        home: from.into(),
-        legs: vec![leg(from, -amount_minor), leg(to, amount_minor)],
-        value_day: None,
-        reference: String::new(),
-        metadata: BTreeMap::new(),
-        actor: String::new(),
-        up_to_available: false,
-        hold: None,
-        reverses: None,
-    };
-    let entities = [(to.into(), "default".into())];
-    let now_us = bank.now_us();
-    let keyspace = bank.ledger.keyspace();
-    let decided = keyspace
-        .update(from.as_bytes(), |rows| {
-            decide(rows, &entry, &entry.legs, &entities, now_us)
-        })
-        .await
-        .unwrap();
-    decided.durable(keyspace).await.unwrap().unwrap();
-}
-
-async fn entry(bank: &Bank, number: u64) -> GetEntryResponse {
-    let request = GetEntryRequest {
-        id: id(MONDAY_US, number),
-        home: "alice".to_owned(),
-        ..Default::default()
-    };
-    call!(bank, get_entry(GetEntryRequest), request).unwrap()
-}
+use lombard_ledger::types::EntryId;
 
 async fn bank() -> Bank {
     let bank = Bank::new().await;
@@ -69,8 +23,8 @@ async fn bank() -> Bank {
 #[tokio::test]
 async fn a_retry_finishes_what_was_left() {
     let bank = bank().await;
-    decide_only(&bank, 1, "alice", "bob", 100).await;
-    assert!(!entry(&bank, 1).await.complete);
+    bank.decide_only(1, "alice", "bob", 100).await;
+    assert!(!bank.entry(1).await.complete);
     let report = bank.check().await;
     assert!(report.findings.is_empty(), "{:#?}", report.findings);
     assert_eq!(report.in_flight, 1);
@@ -83,27 +37,27 @@ async fn a_retry_finishes_what_was_left() {
     let answer = call!(bank, create_entry(CreateEntryRequest), request).unwrap();
     assert!(answer.result.replayed);
     assert_eq!(answer.result.legs.len(), 2);
-    assert!(entry(&bank, 1).await.complete);
+    assert!(bank.entry(1).await.complete);
     bank.assert_right("after a retry").await;
 }
 
 #[tokio::test]
 async fn the_coordinator_finishes_what_was_left() {
     let mut bank = bank().await;
-    decide_only(&bank, 1, "alice", "bob", 100).await;
-    decide_only(&bank, 2, "alice", "carol", 50).await;
+    bank.decide_only(1, "alice", "bob", 100).await;
+    bank.decide_only(2, "alice", "carol", 50).await;
     bank.crash().await;
     bank.settle().await;
     assert_eq!(bank.balances("bob").await, ["customer/main GBP 100"]);
     assert_eq!(bank.balances("carol").await, ["customer/main GBP 50"]);
-    assert!(entry(&bank, 1).await.complete && entry(&bank, 2).await.complete);
+    assert!(bank.entry(1).await.complete && bank.entry(2).await.complete);
     bank.assert_right("after the coordinator").await;
 }
 
 /// Entry 1 is decided, and bob, who is to get its money, has closed his account since.
 async fn decided_for_who_has_left() -> Bank {
     let mut bank = bank().await;
-    decide_only(&bank, 1, "alice", "bob", 100).await;
+    bank.decide_only(1, "alice", "bob", 100).await;
     let close = CloseAccountRequest {
         account: "bob".to_owned(),
         ..Default::default()
@@ -121,7 +75,7 @@ async fn what_an_account_cannot_take_any_more_goes_to_suspense() {
     assert_eq!(bank.balances("bob").await, ["customer/main GBP 0"]);
     let suspense = lombard_ledger::apply::suspense_account("default");
     assert_eq!(bank.balances(&suspense).await, ["bank/suspense GBP 100"]);
-    assert!(entry(&bank, 1).await.complete);
+    assert!(bank.entry(1).await.complete);
     let request = ListEventsRequest {
         account: "bob".to_owned(),
         ..Default::default()
@@ -162,7 +116,7 @@ async fn a_reversal_takes_from_suspense_what_went_there() {
     }
     assert_eq!(bank.balances(&suspense).await, ["bank/suspense GBP 0"]);
     let again = reverse(&bank, 2, 1).await;
-    assert!(again.replayed && entry(&bank, 1).await.complete);
+    assert!(again.replayed && bank.entry(1).await.complete);
     bank.settle().await;
     bank.assert_right("after the reversal of a diversion").await;
 }
@@ -170,9 +124,9 @@ async fn a_reversal_takes_from_suspense_what_went_there() {
 #[tokio::test]
 async fn a_reversal_finishes_first_what_was_left_of_its_entry() {
     let bank = bank().await;
-    decide_only(&bank, 1, "alice", "bob", 100).await;
+    bank.decide_only(1, "alice", "bob", 100).await;
     reverse(&bank, 2, 1).await;
-    assert!(entry(&bank, 1).await.complete && entry(&bank, 2).await.complete);
+    assert!(bank.entry(1).await.complete && bank.entry(2).await.complete);
     for account in ["alice", "bob"] {
         assert_eq!(bank.balances(account).await, ["customer/main GBP 0"]);
     }
@@ -185,24 +139,20 @@ async fn a_long_way_is_not_gone_twice() {
     const LEFT: u64 = 1_500;
     let mut bank = bank().await;
     for number in 1..=LEFT {
-        decide_only(&bank, number, "alice", "bob", 1).await;
+        bank.decide_only(number, "alice", "bob", 1).await;
     }
     bank.crash().await;
-    let open = |bank: &Bank| {
-        let (flow, in_flight) = (bank.ledger.flow().clone(), bank.ledger.in_flight().clone());
-        Coordinator::open(bank.ledger.keyspace().clone(), flow, in_flight, 1_000_000)
-    };
     // A process that is told to stop gets through one page of the journal.
-    let mut coordinator = open(&bank).await.unwrap();
-    let first = coordinator.pass(bank.now_us(), || false).await.unwrap();
+    let mut coordinator = bank.open_coordinator().await.unwrap();
+    let first = coordinator.pass(|| false).await.unwrap();
     assert!((1..LEFT).contains(&first.resumed), "{first:?}");
     // Nobody waits for the watermark itself to be durable: an older one does no harm.
     let keyspace = bank.ledger.keyspace();
     keyspace.durable(keyspace.position()).await.unwrap();
     bank.crash().await;
     // The next one goes on behind it.
-    let mut coordinator = open(&bank).await.unwrap();
-    let second = coordinator.pass(bank.now_us(), || true).await.unwrap();
+    let mut coordinator = bank.open_coordinator().await.unwrap();
+    let second = coordinator.pass(|| true).await.unwrap();
     assert_eq!(first.resumed + second.resumed, LEFT, "{second:?}");
     let report = bank.assert_right("after both").await;
     assert_eq!(report.in_flight, 0);
@@ -226,7 +176,7 @@ async fn what_was_read_as_expired_stays_before_what_is_carried_later() {
         ..Default::default()
     };
     call!(bank, place_hold(PlaceHoldRequest), hold).unwrap();
-    decide_only(&bank, 2, "alice", "bob", 70).await;
+    bank.decide_only(2, "alice", "bob", 70).await;
     let begun_us = bank.now_us();
     bank.advance_us(90 * SECOND_US);
     let read = || GetBalancesRequest {

@@ -15,6 +15,7 @@ pub struct Metrics {
     refused: Counter,
     resumed: Counter,
     settled: Counter,
+    taken_over: Counter,
     failed_passes: Counter,
     in_flight: Gauge,
     orphaned: Gauge,
@@ -38,6 +39,10 @@ impl Metrics {
             settled: registry.counter(
                 "reservations_settled",
                 "Reservations that home had not decided in time",
+            ),
+            taken_over: registry.counter(
+                "processes_taken_over",
+                "Processes of the ledger that were gone without having ended: look why they died",
             ),
             failed_passes: registry.counter(
                 "background_failures",
@@ -105,12 +110,20 @@ impl Event for Resumed<'_> {
     fn count(&self, metrics: &Metrics) {
         metrics.resumed.inc_by(self.pass.resumed);
         metrics.settled.inc_by(self.pass.settled);
+        metrics.taken_over.inc_by(self.pass.taken_over);
         metrics
             .waiting
             .set(i64::try_from(self.pass.waiting).unwrap_or(i64::MAX));
     }
 
     fn log(&self, _: &Metrics) {
+        if self.pass.taken_over > 0 {
+            tracing::warn!(
+                processes = self.pass.taken_over,
+                "another process of the ledger is gone without having ended; what it left is \
+                 finished here"
+            );
+        }
         if self.pass.resumed + self.pass.settled > 0 {
             tracing::info!(
                 events = self.pass.events,

@@ -34,15 +34,12 @@ pub async fn start(context: ServiceContext) -> Result<Running, Failure> {
     options.validate()?;
     let keyspace = context.store.keyspace(NAME).await?;
     let metrics = Metrics::new(&context.registry);
-    let reservation_timeout_us =
-        i64::try_from(options.reservation_timeout_ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
-    let ledger = Ledger::measured(keyspace.clone(), context.host.clone(), options, metrics);
-    let flow = ledger.flow().clone();
+    let ledger = Ledger::measured(keyspace, context.host.clone(), options, metrics);
     let coordinator = Coordinator::open(
-        keyspace,
-        flow,
+        ledger.flow().clone(),
         ledger.in_flight().clone(),
-        reservation_timeout_us,
+        context.host.clone(),
+        ledger.options(),
     )
     .await?;
     let coordinator = Arc::new(Mutex::new(coordinator));
@@ -63,7 +60,7 @@ pub async fn start(context: ServiceContext) -> Result<Running, Failure> {
             _ = stop.wait_for(|requested| *requested) => false,
         };
         if scanned {
-            every_pause(&host, || sweep(&beside)).await;
+            every_pause(&host, || sweep(&host, &beside)).await;
         }
     });
 
@@ -74,6 +71,9 @@ pub async fn start(context: ServiceContext) -> Result<Running, Failure> {
     Ok(Running::new(router).on_drain(move || async move {
         let until_us = host.monotonic_us() + DRAIN_US;
         carry(&last, &coordinator, || host.monotonic_us() < until_us).await;
+        if let Err(error) = coordinator.lock().await.leave().await {
+            report(&last, "leaving the keyspace in order", &error);
+        }
     }))
 }
 
@@ -94,8 +94,14 @@ async fn carry(
     goes_on: impl Fn() -> bool + Send,
 ) {
     let mut coordinator = coordinator.lock().await;
-    match coordinator.pass(ledger.now_us(), goes_on).await {
-        Ok(pass) => Resumed { pass: &pass }.emit(&ledger.metrics),
+    match coordinator.pass(goes_on).await {
+        Ok(pass) => {
+            Resumed { pass: &pass }.emit(&ledger.metrics);
+            if pass.taken_over > 0 {
+                // Nobody else knows which of its accounts have holds.
+                ledger.sweeper.scan_again();
+            }
+        }
         Err(error) => report(ledger, "carrying entries", &error),
     }
     let (in_flight, orphaned) = ledger.in_flight().counts();
@@ -110,7 +116,14 @@ async fn scan(host: &Host, ledger: &Ledger) {
     }
 }
 
-async fn sweep(ledger: &Ledger) {
+async fn sweep(host: &Host, ledger: &Ledger) {
+    if ledger.sweeper.is_to_scan() {
+        let mut stop = host.shutdown().subscribe();
+        tokio::select! {
+            () = scan(host, ledger) => {}
+            _ = stop.wait_for(|requested| *requested) => return,
+        }
+    }
     if let Err(error) = ledger.sweeper.sweep(ledger.now_us()).await {
         report(ledger, "expiring holds", &error);
     }

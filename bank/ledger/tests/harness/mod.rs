@@ -7,6 +7,7 @@
     reason = "each test uses a part of it"
 )]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use buffa::Message as _;
@@ -14,13 +15,16 @@ use bytes::Bytes;
 use connectrpc::{CodecFormat, Encodable as _};
 use lombard_contracts::bank::ledger::v1::{
     Account, Address, AddressBalance, CreateAccountRequest, CreateEntriesRequest,
-    CreateEntriesResponse, Entry, Floor, GetBalancesRequest, Leg,
+    CreateEntriesResponse, Entry, Floor, GetBalancesRequest, GetEntryRequest, GetEntryResponse,
+    Leg,
 };
 use lombard_ledger::audit::{Report, RowsPage, Source, check};
 use lombard_ledger::coordinator::{Coordinator, Pass};
+use lombard_ledger::decide::decide;
 use lombard_ledger::service::Failure;
-use lombard_ledger::types::EntryId;
+use lombard_ledger::types::{self, EntryId};
 use lombard_ledger::{Ledger, NAME, Options};
+use lombard_money::Currency;
 use lombard_service::{Host, SimulatedClock};
 use lombard_store::simulated::{Faults, Kind, Simulated, SimulatedOptions, TurnSpawner};
 use lombard_store::{Store, StoreError, StoreOptions};
@@ -117,17 +121,84 @@ impl Bank {
         *self.coordinator.lock().await = None;
     }
 
+    /// Another process of the ledger on the same store.
+    pub async fn beside(&self) -> Self {
+        let (engine, lives) = (self.engine.clone(), self.lives + 1);
+        Self {
+            ledger: ledger(engine.clone(), &self.host, &self.options, lives).await,
+            engine,
+            host: self.host.clone(),
+            clock: self.clock.clone(),
+            options: self.options.clone(),
+            lives,
+            coordinator: Mutex::new(None),
+        }
+    }
+
+    /// The process ends in order.
+    pub async fn leave(&self) {
+        self.pass().await.unwrap();
+        if let Some(coordinator) = self.coordinator.lock().await.as_mut() {
+            coordinator.leave().await.unwrap();
+        }
+    }
+
+    /// Decides an entry at home and does nothing more, as if the process had died there.
+    pub async fn decide_only(&self, number: u64, from: &str, to: &str, amount_minor: i64) {
+        let leg = |account: &str, amount_minor| types::Leg {
+            account: account.into(),
+            address: "customer/main".into(),
+            currency: Currency::parse("GBP").unwrap(),
+            amount_minor,
+        };
+        let entry = types::Entry {
+            id: EntryId::parse(&id(MONDAY_US, number)).unwrap(),
+            home: from.into(),
+            legs: vec![leg(from, -amount_minor), leg(to, amount_minor)],
+            value_day: None,
+            reference: String::new(),
+            metadata: BTreeMap::new(),
+            actor: String::new(),
+            up_to_available: false,
+            hold: None,
+            reverses: None,
+        };
+        let entities = [(to.into(), "default".into())];
+        let now_us = self.now_us();
+        let keyspace = self.ledger.keyspace();
+        let decided = keyspace
+            .update(from.as_bytes(), |rows| {
+                decide(rows, &entry, &entry.legs, &entities, now_us)
+            })
+            .await
+            .unwrap();
+        decided.durable(keyspace).await.unwrap().unwrap();
+    }
+
+    /// What is known of an entry of alice's.
+    pub async fn entry(&self, number: u64) -> GetEntryResponse {
+        let request = GetEntryRequest {
+            id: id(MONDAY_US, number),
+            home: "alice".to_owned(),
+            ..Default::default()
+        };
+        call!(self, get_entry(GetEntryRequest), request).unwrap()
+    }
+
+    /// What finishes what calls leave behind.
+    pub async fn open_coordinator(&self) -> Result<Coordinator, StoreError> {
+        let (flow, in_flight) = (self.ledger.flow().clone(), self.ledger.in_flight().clone());
+        Coordinator::open(flow, in_flight, self.host.clone(), &self.options).await
+    }
+
     /// What the service does beside its calls: finishes what was left half carried.
     pub async fn pass(&self) -> Result<Pass, StoreError> {
         let mut coordinator = self.coordinator.lock().await;
         if coordinator.is_none() {
-            let timeout_us = i64::try_from(self.options.reservation_timeout_ms).unwrap() * 1_000;
-            let (flow, in_flight) = (self.ledger.flow().clone(), self.ledger.in_flight().clone());
-            let keyspace = self.ledger.keyspace().clone();
-            *coordinator = Some(Coordinator::open(keyspace, flow, in_flight, timeout_us).await?);
+            *coordinator = Some(self.open_coordinator().await?);
         }
         match coordinator.as_mut() {
-            Some(coordinator) => coordinator.pass(self.now_us(), || true).await,
+            Some(coordinator) => coordinator.pass(|| true).await,
             None => Ok(Pass::default()),
         }
     }

@@ -124,6 +124,10 @@ const LOCK_PAUSE: Duration = Duration::from_millis(200);
 const LOCK_TRIES_MAX: u32 = 450;
 /// A schema change may take longer than other requests: every node takes part.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait before a node is asked again that does not know yet what was just made.
+const CHANGE_PAUSE: Duration = Duration::from_millis(200);
+/// How often it is asked: a schema is on all nodes within seconds.
+const CHANGE_TRIES_MAX: u32 = 50;
 
 /// A step of the schema.
 pub(crate) struct Migration {
@@ -335,21 +339,27 @@ fn replication(session: &Session, options: &Replication) -> String {
     )
 }
 
-/// Changes the schema.
+/// Changes the schema. What it is made in may have been made a moment ago, by us or by
+/// somebody else, by way of another node: one that does not know of it yet is asked again.
 async fn change(session: &Session, text: &str) -> Result<(), StoreError> {
     let mut statement = Statement::new(text);
     statement.set_request_timeout(Some(CHANGE_TIMEOUT));
-    let changed = session.query_unpaged(statement, ()).await;
-    let what = format!("changing the schema: {text}");
-    match changed {
-        Ok(_) => Ok(()),
-        // What was just made is not known to all nodes yet: it will be.
-        Err(error) if is_not_there(&error) => Err(StoreError::Unavailable(format!(
-            "cassandra: {what}: {}",
-            fault::in_words(&error)
-        ))),
-        Err(error) => Err(fault::of_read(&what, &error)),
+    let what = || format!("changing the schema: {text}");
+    let mut failure = None;
+    for _ in 0..CHANGE_TRIES_MAX {
+        match session.query_unpaged(statement.clone(), ()).await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_not_there(&error) => failure = Some(error),
+            Err(error) => return Err(fault::of_read(&what(), &error)),
+        }
+        agree(session).await?;
+        tokio::time::sleep(CHANGE_PAUSE).await;
     }
+    let why = failure.map_or_else(String::new, |error| fault::in_words(&error));
+    Err(StoreError::Unavailable(format!(
+        "cassandra: {}: {why}",
+        what()
+    )))
 }
 
 /// Whether a node says that it does not know what the change is made in.
