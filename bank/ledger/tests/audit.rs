@@ -9,13 +9,15 @@
 mod harness;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use buffa::Message;
 use bytes::Bytes;
-use harness::{Bank, MONDAY_US, Stored, call, id, leg, payment};
+use harness::{Bank, MONDAY_US, SECOND_US, Stored, call, id, leg, payment};
 use lombard_contracts::bank::ledger::v1::*;
 use lombard_ledger::audit::{FindingKind, Report, RowsPage, Source, check};
 use lombard_ledger::rows::{self, EntryRow, Head, HoldRow, Journal, MarkerRow, ShiftRow};
+use lombard_ledger::service::Failure;
 use lombard_ledger::types::{DAY_US, EntryId};
 
 /// All rows of a bank, to be tampered with. Its pages are of one row: edges are where streaming goes wrong.
@@ -435,4 +437,66 @@ async fn what_is_on_its_way_is_counted_and_not_found() {
         report.sums.values().sum::<i128>(),
         -i128::from(journal.postings[0].amount_minor)
     );
+}
+
+/// A bank that goes on while it is checked: when its accounts are looked at for the second
+/// time, between the first two pages of alice's, what was on its way to bob arrives, and more
+/// is paid.
+struct GoesOn<'a> {
+    bank: &'a Bank,
+    walks: AtomicU64,
+}
+
+/// So many entries are on their way, and so many are paid meanwhile, that some of these share
+/// a bucket with some of those.
+const LEFT: u64 = 3_000;
+const PAID: u64 = 200;
+
+impl Source for GoesOn<'_> {
+    type Error = Failure;
+
+    async fn accounts(&self, after: &str, limit: usize) -> Result<Vec<String>, Failure> {
+        Stored(&self.bank.ledger).accounts(after, limit).await
+    }
+
+    async fn rows(&self, account: &str, after_key: &[u8]) -> Result<RowsPage, Failure> {
+        let page = Stored(&self.bank.ledger).rows(account, after_key).await?;
+        let begins = account == "alice" && after_key.is_empty();
+        if begins && self.walks.fetch_add(1, Ordering::Relaxed) == 1 {
+            self.bank.pass().await.unwrap();
+            for number in LEFT + 1..=LEFT + PAID {
+                let request = CreateEntryRequest {
+                    entry: Some(payment(&id(MONDAY_US, number), "alice", "bob", 7)).into(),
+                    ..Default::default()
+                };
+                call!(self.bank, create_entry(CreateEntryRequest), request).unwrap();
+            }
+        }
+        Ok(page)
+    }
+}
+
+#[tokio::test]
+async fn a_bank_that_goes_on_while_it_is_checked_is_not_called_wrong() {
+    let mut bank = Bank::new().await;
+    for account in ["alice", "bob"] {
+        bank.open(account, &["customer/main GBP"]).await;
+    }
+    for number in 1..=LEFT {
+        bank.decide_only(number, "alice", "bob", 100).await;
+    }
+    // The next process has not begun to carry them.
+    bank.crash().await;
+    bank.advance_us(SECOND_US);
+    let cutoff_us = bank.now_us();
+    bank.advance_us(SECOND_US);
+    let goes_on = GoesOn {
+        bank: &bank,
+        walks: AtomicU64::new(0),
+    };
+    let report = check(&goes_on, cutoff_us, |_| {}).await.unwrap();
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    assert_eq!(report.entries, LEFT);
+    let report = bank.assert_right("after all").await;
+    assert_eq!(report.entries, LEFT + PAID);
 }

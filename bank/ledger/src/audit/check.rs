@@ -149,11 +149,15 @@ pub async fn check<S: Source>(
             });
         }
     }
-    let verdict = match Suspects::of(&tally) {
-        None => Verdict::default(),
-        Some(suspects) => look_again(source, suspects, &mut progress).await?,
-    };
-    report.conclude(verdict);
+    if let Some(suspects) = Suspects::of(&tally, cutoff_us) {
+        let verdict = look_again(source, suspects, &mut progress).await?;
+        // Accounts may have gone on since the first walk: sums and what is on its way must be
+        // of the same one.
+        report.sums.clone_from(&verdict.sums);
+        report.conclude(verdict);
+    } else {
+        report.conclude(Verdict::default());
+    }
     Ok(report)
 }
 
@@ -206,6 +210,7 @@ async fn look_again<S: Source>(
         for account in &accounts {
             suspects.begin(account);
             each_page(source, account, |page| {
+                suspects.page(page.version);
                 for (key, value) in &page.rows {
                     suspects.row(key, value);
                 }

@@ -1,10 +1,10 @@
 //! The entries of unequal buckets, looked at exactly.
 
+mod judge;
 mod sums;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::sums::{add_unapplied, compare};
 use super::account::decode;
 use super::finding::{FindingKind, Findings};
 use super::tally::Tally;
@@ -16,8 +16,13 @@ const SUSPECTS_MAX: usize = 100_000;
 
 /// Collects all that any account says about suspected entries. It is shown the
 /// rows of all accounts again, each account's in key order.
+///
+/// On a running bank an account goes on while its rows come: what is newer than the journal
+/// that was shown is left out. And accounts are read one after the other: entries decided
+/// after the cutoff may be in one and not yet in the other, and are not judged.
 #[derive(Debug, Default)]
 pub struct Suspects {
+    cutoff_us: i64,
     buckets: BTreeSet<u16>,
     /// By id and home: an id is its home's.
     entries: BTreeMap<(EntryId, String), Suspect>,
@@ -25,6 +30,13 @@ pub struct Suspects {
     /// The account whose rows come just now.
     account: String,
     head: Head,
+    /// Of its first page, and whether a later one was of another.
+    version: Option<u64>,
+    moved: bool,
+    /// The moment of its last journal row.
+    shown_us: i64,
+    /// Sums of all postings of entries decided by the cutoff, by legal entity and currency.
+    sums: BTreeMap<(String, String), i128>,
 }
 
 /// What came of looking at suspected entries.
@@ -38,6 +50,8 @@ pub struct Verdict {
     pub reserved: u64,
     /// What entries in flight have not moved yet, by legal entity and currency.
     pub unapplied: BTreeMap<(String, String), i128>,
+    /// Sums of all postings as they were when these entries were looked at.
+    pub sums: BTreeMap<(String, String), i128>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +63,8 @@ struct Suspect {
     reversed_by: Vec<EntryId>,
     /// Legs taken in by suspense: from which account, which currency, how much.
     taken_in: BTreeMap<(String, String), i128>,
+    /// It was decided after the cutoff.
+    late: bool,
 }
 
 /// What one account says about an entry.
@@ -68,10 +84,12 @@ struct InAccount {
 }
 
 impl Suspects {
-    /// Those in the unequal buckets of a tally; none if all agree.
-    pub fn of(tally: &Tally) -> Option<Self> {
+    /// Those in the unequal buckets of a tally, of entries decided by `cutoff_us`; none if
+    /// all agree.
+    pub fn of(tally: &Tally, cutoff_us: i64) -> Option<Self> {
         let buckets: BTreeSet<u16> = tally.unequal().collect();
         (!buckets.is_empty()).then(|| Self {
+            cutoff_us,
             buckets,
             ..Self::default()
         })
@@ -81,6 +99,20 @@ impl Suspects {
     pub fn begin(&mut self, account: &str) {
         self.account = account.to_owned();
         self.head = Head::default();
+        self.version = None;
+        self.moved = false;
+        self.shown_us = i64::MIN;
+    }
+
+    /// A page of its rows comes next, of this version of the account.
+    pub fn page(&mut self, version: u64) {
+        self.moved |= *self.version.get_or_insert(version) != version;
+    }
+
+    /// What was done at that moment is not in the journal that was shown, since the account
+    /// has gone on.
+    fn is_newer(&self, booked_us: i64) -> bool {
+        self.moved && booked_us > self.shown_us
     }
 
     /// A row of the account.
@@ -94,6 +126,7 @@ impl Suspects {
                 else {
                     return;
                 };
+                self.shown_us = booked_us;
                 self.journal(&journal, booked_us);
             }
             Some(b'm') => {
@@ -102,7 +135,9 @@ impl Suspects {
                 else {
                     return;
                 };
-                self.marker(id, home, Vec::new(), marker);
+                if !self.is_newer(marker.booked_us) {
+                    self.marker(id, home, Vec::new(), marker);
+                }
             }
             Some(&rows::RESERVATION) => {
                 let (Ok(marker), Some((id, home, digest))) =
@@ -116,13 +151,18 @@ impl Suspects {
                 let (Ok(row), Some(id)) = (decode::<EntryRow>(key, value), id_of(key)) else {
                     return;
                 };
+                if self.is_newer(row.booked_us) {
+                    return;
+                }
                 let home = self.account.clone();
                 if let Some(reversed) = EntryId::from_slice(&row.reverses)
                     && let Some(suspect) = self.suspect(reversed, &home)
                 {
                     suspect.reversed_by.push(id);
                 }
+                let late = row.booked_us > self.cutoff_us;
                 if let Some(suspect) = self.suspect(id, &home) {
+                    suspect.late |= late;
                     suspect.decided = Some(row);
                 }
             }
@@ -130,6 +170,9 @@ impl Suspects {
                 let (Ok(row), Some(id)) = (decode::<HoldRow>(key, value), id_of(key)) else {
                     return;
                 };
+                if self.is_newer(row.placed_us) {
+                    return;
+                }
                 let home = self.account.clone();
                 if let Some(account) = self.in_account(id, &home) {
                     account.hold_us = Some(row.placed_us);
@@ -172,7 +215,24 @@ impl Suspects {
                 | JournalKind::ReservationReleased
                 | JournalKind::Diverted
         );
-        if !moves || !self.buckets.contains(&Tally::bucket(id)) {
+        if !moves {
+            return;
+        }
+        let decided_us = match journal.decided_us {
+            0 => booked_us,
+            decided_us => decided_us,
+        };
+        let late = decided_us > self.cutoff_us;
+        if kind == JournalKind::Posted && !late {
+            self.sum(journal);
+        }
+        if !self.buckets.contains(&Tally::bucket(id)) {
+            return;
+        }
+        if late {
+            if let Some(suspect) = self.suspect(id, &journal.home) {
+                suspect.late = true;
+            }
             return;
         }
         let names: Vec<(String, String, i128)> = journal
@@ -207,6 +267,15 @@ impl Suspects {
         }
     }
 
+    fn sum(&mut self, journal: &Journal) {
+        for posting in &journal.postings {
+            if let Some(row) = self.head.addresses.get(posting.address as usize) {
+                let place = (self.head.entity.clone(), row.currency.clone());
+                *self.sums.entry(place).or_default() += i128::from(posting.amount_minor);
+            }
+        }
+    }
+
     fn suspect(&mut self, id: EntryId, home: &str) -> Option<&mut Suspect> {
         if !self.buckets.contains(&Tally::bucket(id)) {
             return None;
@@ -228,8 +297,12 @@ impl Suspects {
 
     /// All rows of all accounts were shown.
     pub fn verdict(self) -> Verdict {
-        let mut verdict = Verdict::default();
-        for ((id, home), suspect) in &self.entries {
+        let mut verdict = Verdict {
+            sums: self.sums,
+            ..Verdict::default()
+        };
+        let judged = self.entries.iter().filter(|(_, suspect)| !suspect.late);
+        for ((id, home), suspect) in judged {
             suspect.judge(*id, home, &mut verdict);
         }
         if self.left_out > 0 {
@@ -245,214 +318,8 @@ impl Suspects {
     }
 }
 
-impl Suspect {
-    fn judge(&self, id: EntryId, home: &str, verdict: &mut Verdict) {
-        let key = rows::entry_key(id);
-        let accepted = |row: &&EntryRow| row.decision.as_known() == Some(Decision::Accepted);
-        let Some(row) = self.decided.as_ref().filter(accepted) else {
-            return self.judge_undecided(id, home, verdict);
-        };
-        self.judge_reversal(id, home, row, verdict);
-        self.judge_hold(id, home, row, verdict);
-        let mut expected: BTreeMap<&str, BTreeMap<(String, String), i128>> = BTreeMap::new();
-        for leg in &row.legs {
-            let address = (leg.address.clone(), leg.currency.clone());
-            *expected
-                .entry(&leg.account)
-                .or_default()
-                .entry(address)
-                .or_default() += i128::from(leg.amount_minor);
-        }
-        let nothing = InAccount::default();
-        let mut in_flight = false;
-        for (account, legs) in &expected {
-            let found = self.accounts.get(*account).unwrap_or(&nothing);
-            if *account == home {
-                let booked = [(JournalKind::Posted, row.booked_us, row.value_day)];
-                if found.journal != booked {
-                    let message = format!(
-                        "entry {id} was decided at {}, the account's journal has it at {:?}",
-                        row.booked_us,
-                        found
-                            .journal
-                            .iter()
-                            .map(|(_, booked_us, _)| booked_us)
-                            .collect::<Vec<_>>()
-                    );
-                    verdict
-                        .findings
-                        .add(FindingKind::EntryWrong, account, &key, message);
-                }
-                compare(&key, account, legs, &found.net, verdict);
-                continue;
-            }
-            found.judge_marker(id, home, account, verdict);
-            let key = rows::marker_key(id, home);
-            let marker = found.of_content(&row.digest);
-            if marker.is_none_or(|marker| marker.reserved) {
-                in_flight = true;
-                add_unapplied(found, legs, &found.net, verdict);
-                compare(&key, account, &found.waiting, &found.net, verdict);
-            } else if marker.is_some_and(|marker| marker.diverted) {
-                in_flight |= self.judge_diverted(&key, account, found, legs, verdict);
-            } else {
-                let mut expected = legs.clone();
-                for (place, amount) in &found.waiting {
-                    *expected.entry(place.clone()).or_default() += amount;
-                }
-                compare(&key, account, &expected, &found.net, verdict);
-            }
-        }
-        for (account, found) in self
-            .accounts
-            .iter()
-            .filter(|(account, _)| !expected.contains_key(account.as_str()))
-        {
-            let key = rows::marker_key(id, home);
-            found.judge_marker(id, home, account, verdict);
-            verdict.reserved += u64::from(!found.waiting.is_empty());
-            compare(&key, account, &found.waiting, &found.net, verdict);
-        }
-        verdict.in_flight += u64::from(in_flight);
-    }
-
-    /// Nobody accepted it: all that may stand is a reservation that waits.
-    fn judge_undecided(&self, id: EntryId, home: &str, verdict: &mut Verdict) {
-        let key = rows::marker_key(id, home);
-        for (account, found) in &self.accounts {
-            found.judge_marker(id, home, account, verdict);
-            if found.hold_us.is_some() {
-                let message = format!("hold {id} was placed by no entry");
-                let key = rows::hold_key(id);
-                verdict
-                    .findings
-                    .add(FindingKind::HoldWrong, account, &key, message);
-            }
-            verdict.reserved += u64::from(!found.waiting.is_empty());
-            compare(&key, account, &found.waiting, &found.net, verdict);
-        }
-        if !self.taken_in.is_empty() {
-            let message = format!("suspense took in legs of entry {id}, which nobody decided");
-            verdict
-                .findings
-                .add(FindingKind::LegWrong, "", &rows::entry_key(id), message);
-        }
-    }
-
-    /// An entry knows what reversed it, and that knows it.
-    fn judge_reversal(&self, id: EntryId, home: &str, row: &EntryRow, verdict: &mut Verdict) {
-        let known = EntryId::from_slice(&row.reversed_by);
-        let told = self.reversed_by.as_slice();
-        if told != known.as_slice() {
-            let message = format!("entry {id} was reversed by {told:?}, it knows of {known:?}");
-            let key = rows::entry_key(id);
-            verdict
-                .findings
-                .add(FindingKind::EntryWrong, home, &key, message);
-        }
-    }
-
-    /// An entry that placed a hold, and the hold.
-    fn judge_hold(&self, id: EntryId, home: &str, row: &EntryRow, verdict: &mut Verdict) {
-        let placed = (row.hold_id == id.0).then_some(row.booked_us);
-        let found = self.accounts.get(home).and_then(|account| account.hold_us);
-        if placed != found {
-            let message =
-                format!("entry {id} placed a hold at {placed:?}, there is one of {found:?}");
-            let key = rows::hold_key(id);
-            verdict
-                .findings
-                .add(FindingKind::HoldWrong, home, &key, message);
-        }
-    }
-
-    /// The account could not take its legs: suspense has them, or will.
-    fn judge_diverted(
-        &self,
-        key: &[u8],
-        account: &str,
-        found: &InAccount,
-        legs: &BTreeMap<(String, String), i128>,
-        verdict: &mut Verdict,
-    ) -> bool {
-        compare(key, account, &found.waiting, &found.net, verdict);
-        let mut by_currency: BTreeMap<&str, i128> = BTreeMap::new();
-        for ((_, currency), amount) in legs {
-            *by_currency.entry(currency).or_default() += amount;
-        }
-        let taken = |currency: &str| {
-            self.taken_in
-                .get(&(account.to_owned(), currency.to_owned()))
-        };
-        if by_currency.keys().all(|currency| taken(currency).is_none()) {
-            add_unapplied(found, legs, &BTreeMap::new(), verdict);
-            return true;
-        }
-        for (currency, amount) in by_currency {
-            let found = taken(currency).copied().unwrap_or(0);
-            if found != amount {
-                let message = format!(
-                    "{}: suspense took in {found} {currency} for it, decided were {amount}",
-                    named(key)
-                );
-                verdict
-                    .findings
-                    .add(FindingKind::LegWrong, account, key, message);
-            }
-        }
-        false
-    }
-}
-
-impl InAccount {
-    /// The marker of the content that home accepted.
-    fn of_content(&self, digest: &[u8]) -> Option<&MarkerRow> {
-        let its = |(of, _): &&(Vec<u8>, MarkerRow)| of.is_empty() || of == digest;
-        self.markers.iter().find(its).map(|(_, marker)| marker)
-    }
-
-    /// The marker and the journal must tell the same.
-    fn judge_marker(&self, id: EntryId, home: &str, account: &str, verdict: &mut Verdict) {
-        let mut told: Vec<(JournalKind, i64)> = Vec::new();
-        for (_, marker) in &self.markers {
-            if marker.reserved_us != 0 {
-                told.push((JournalKind::Reserved, marker.reserved_us));
-            }
-            if marker.diverted {
-                told.push((JournalKind::Diverted, marker.booked_us));
-            } else if marker.released {
-                told.push((JournalKind::ReservationReleased, marker.booked_us));
-            } else if !marker.reserved {
-                told.push((JournalKind::Posted, marker.booked_us));
-            }
-        }
-        told.sort_by_key(|(_, booked_us)| *booked_us);
-        let found: Vec<(JournalKind, i64)> = self
-            .journal
-            .iter()
-            .map(|(kind, booked_us, _)| (*kind, *booked_us))
-            .collect();
-        if told != found {
-            let message = format!("the marker of entry {id} tells {told:?}, the journal {found:?}");
-            let key = rows::marker_key(id, home);
-            verdict
-                .findings
-                .add(FindingKind::EntryWrong, account, &key, message);
-        }
-    }
-}
-
 fn id_of(key: &[u8]) -> Option<EntryId> {
     EntryId::from_slice(key.get(1..)?)
-}
-
-/// The entry that a row at home, or elsewhere, is of.
-fn named(key: &[u8]) -> String {
-    match (rows::marker_of(key), id_of(key)) {
-        (Some((id, home)), _) => format!("entry {id} of {home}"),
-        (None, Some(id)) => format!("entry {id}"),
-        (None, None) => "an entry".to_owned(),
-    }
 }
 
 /// The account in the detail of a journal row of a suspense account.

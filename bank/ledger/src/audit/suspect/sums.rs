@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::judge::named;
 use super::*;
 
 pub(super) fn compare(
