@@ -146,6 +146,22 @@ impl Statements {
     }
 }
 
+/// Finds out whether we may write, by a change that never applies: no position is below the
+/// smallest, and this partition has none.
+///
+/// # Errors
+/// [`StoreError::Misconfigured`]: which right is missing.
+async fn may_write(cluster: &Cluster, statements: &Statements) -> Result<(), StoreError> {
+    let nobodys: &[u8] = b"\0may write";
+    let values = (i64::MIN, nobodys, i64::MIN);
+    let asked = cluster.execute(&statements.fence, values).await;
+    match asked.map_err(|error| fault::of_commit("looking whether rows may be written", &error)) {
+        Err(error @ StoreError::Misconfigured(_)) => Err(error),
+        // What else may be wrong shows where it matters.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 impl Keyspace {
     /// Opens a service's keyspace: makes it where it is not, and refuses it where it is not
     /// as this version expects.
@@ -176,10 +192,12 @@ impl Keyspace {
         if found.moves && !options.moves.contains_key(service) {
             moving::refuse_alone(&cluster, &name, service).await?;
         }
+        let statements = Statements::prepare(&cluster, &name).await?;
+        may_write(&cluster, &statements).await?;
         Ok(Self {
             id,
             service: service.to_owned(),
-            statements: Statements::prepare(&cluster, &name).await?,
+            statements,
             name,
             cluster,
             guard,
