@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use lombard_store::Store;
+use lombard_store::{Reading, Store};
 use lombard_telemetry::Registry;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
@@ -121,8 +122,38 @@ impl Collector for StoreFigures {
                 encoder.encode_descriptor(name, help, None, EncodeMetric::metric_type(&counter))?;
             counter.encode(metric)?;
         }
-        Ok(())
+        encode_readings(&self.store.engine().readings(), &mut encoder)
     }
+}
+
+/// The engine's figures, each name once with all that it is of.
+fn encode_readings(
+    readings: &[Reading],
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), fmt::Error> {
+    for readings in readings.chunk_by(|one, next| one.name == next.name) {
+        let Some(first) = readings.first() else {
+            continue;
+        };
+        let kind = if first.is_counter {
+            MetricType::Counter
+        } else {
+            MetricType::Gauge
+        };
+        let name = format!("store_{}", first.name);
+        let mut metric = encoder.encode_descriptor(&name, first.help, None, kind)?;
+        for reading in readings {
+            let labels = reading.labels.as_slice();
+            let metric = metric.encode_family(&labels)?;
+            if first.is_counter {
+                ConstCounter::new(reading.value).encode(metric)?;
+            } else {
+                let value = i64::try_from(reading.value).unwrap_or(i64::MAX);
+                ConstGauge::new(value).encode(metric)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The metrics of a process, in a set of their own: the store holds its host, so that
@@ -132,4 +163,47 @@ pub(crate) fn process_registry(clock: Arc<dyn Clock>, store: Store) -> Registry 
     registry.register_collector(Process { clock });
     registry.register_collector(StoreFigures { store });
     registry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Fixed(Vec<Reading>);
+
+    impl Collector for Fixed {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+            encode_readings(&self.0, &mut encoder)
+        }
+    }
+
+    #[test]
+    fn an_engines_readings_stand_under_their_name_with_their_labels() {
+        let reading = |name, is_counter, node: &str, value| Reading {
+            name,
+            help: "For a test",
+            is_counter,
+            labels: vec![("node", node.to_owned())],
+            value,
+        };
+        let registry = Registry::new(&[]);
+        registry.register_collector(Fixed(vec![
+            reading("reads", true, "a", 3),
+            reading("reads", true, "b", 4),
+            reading("alert", false, "a", 1),
+        ]));
+        let page = registry.encode();
+        let lines: Vec<&str> = page.lines().filter(|line| *line != "# EOF").collect();
+        let expected = [
+            "# HELP lombard_store_reads For a test.",
+            "# TYPE lombard_store_reads counter",
+            r#"lombard_store_reads_total{node="a"} 3"#,
+            r#"lombard_store_reads_total{node="b"} 4"#,
+            "# HELP lombard_store_alert For a test.",
+            "# TYPE lombard_store_alert gauge",
+            r#"lombard_store_alert{node="a"} 1"#,
+        ];
+        assert_eq!(lines, expected);
+    }
 }

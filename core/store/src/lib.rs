@@ -35,7 +35,7 @@ pub use error::{Fault, Stop, StoreError};
 pub use options::{Spawner, StoreOptions, TokioSpawner};
 pub use port::{
     Admitted, Engine, EngineInfo, EventPage, EventRow, KeyspaceId, LocalEngine, PartitionId,
-    PartitionRef, Position, Snapshot, Verdict, Version, Wanted,
+    PartitionRef, Position, Reading, Snapshot, Verdict, Version, Wanted,
 };
 pub use reach::{Attempt, Patience, Reach};
 pub use rows::{Change, Changes, Direction, Kept, Row, RowRange, RowSource, Rows, Savepoint};

@@ -167,11 +167,32 @@ pub struct EngineInfo {
     pub figures: Vec<(String, String)>,
 }
 
+/// A live figure of an engine, for metrics. Those of one name stand together, and have the
+/// same help, kind and names of labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// "nodes_up": with its unit, without the ending that tells counters.
+    pub name: &'static str,
+    /// What it is, and what a reader should do when it moves.
+    pub help: &'static str,
+    /// Whether it only ever grows.
+    pub is_counter: bool,
+    /// What it is of, by label.
+    pub labels: Vec<(&'static str, String)>,
+    /// The figure.
+    pub value: u64,
+}
+
 /// An engine: partitions that can be read and committed to.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
     /// Name, durability, figures.
     fn info(&self) -> EngineInfo;
+
+    /// Live figures for metrics, in an order that stays.
+    fn readings(&self) -> Vec<Reading> {
+        Vec::new()
+    }
 
     /// Waits until the engine can be worked with: one that is elsewhere is asked for.
     ///

@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::options::Spawner;
 use crate::port::{
     Admitted, Engine, EngineInfo, EventPage, KeyspaceId, LocalEngine, PartitionId, Position,
-    Snapshot, Version, Wanted,
+    Reading, Snapshot, Version, Wanted,
 };
 use crate::rows::Changes;
 
@@ -115,6 +115,11 @@ impl Engine for Reach {
                 figures: vec![("waiting for".to_owned(), self.waiting_for.lock().clone())],
             },
         }
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        let reached = self.engine.get();
+        reached.map_or_else(Vec::new, |engine| engine.readings())
     }
 
     async fn reached(&self) -> Result<(), StoreError> {

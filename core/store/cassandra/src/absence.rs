@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::counts::{AbsentCounts, TOKEN_SLICES};
-use crate::ring::TokenRange;
+use crate::ring::{self, TokenRange};
 
 /// How many seconds are looked at together.
 const WINDOW: usize = 5;
@@ -149,18 +149,14 @@ fn share(part: u64, whole: u64) -> f64 {
 
 /// The slices in which anything was not found, neighbours joined.
 fn ranges(by_slice: &[u64; TOKEN_SLICES]) -> Vec<TokenRange> {
-    let width = (u64::MAX / TOKEN_SLICES as u64 + 1).cast_signed();
     let mut ranges: Vec<TokenRange> = Vec::new();
-    let mut after = i64::MIN;
-    for count in by_slice {
-        let to = after.wrapping_add(width);
+    for (count, slice) in by_slice.iter().zip(ring::slices(TOKEN_SLICES)) {
         if *count > 0 {
             match ranges.last_mut() {
-                Some(last) if last.to == after => last.to = to,
-                _ => ranges.push(TokenRange { after, to }),
+                Some(last) if last.to == slice.after => last.to = slice.to,
+                _ => ranges.push(slice),
             }
         }
-        after = to;
     }
     ranges
 }

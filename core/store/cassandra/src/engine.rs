@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use lombard_store::{
-    Admitted, Changes, Engine, EngineInfo, EventPage, KeyspaceId, PartitionId, Position, Snapshot,
-    StoreError, Version, Wanted, limits,
+    Admitted, Changes, Engine, EngineInfo, EventPage, KeyspaceId, PartitionId, Position, Reading,
+    Snapshot, StoreError, Version, Wanted, limits,
 };
 use parking_lot::RwLock;
 
@@ -330,6 +330,10 @@ impl Engine for Cassandra {
             durability: self.durability(),
             figures: self.figures(),
         }
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        self.metrics()
     }
 
     async fn keyspace(&self, name: &str) -> Result<KeyspaceId, StoreError> {

@@ -48,5 +48,5 @@ mod standing;
 use guard::LEASE;
 pub(crate) use guard::{Guard, LOOK_EVERY, seen, trust};
 pub use known::Stranger;
-pub(crate) use ranges::{TokenRange, in_words};
+pub(crate) use ranges::{TokenRange, in_words, slices};
 pub(crate) use standing::Standing;

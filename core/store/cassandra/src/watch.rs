@@ -19,6 +19,15 @@ const LOOKS_A_SECOND: u32 = 4;
 pub(crate) struct Watched(Mutex<BTreeMap<(String, String), Absence>>);
 
 impl Watched {
+    /// By service and cluster: whether much more than usual is not found.
+    pub fn states(&self) -> Vec<(String, String, bool)> {
+        let absences = self.0.lock();
+        let state = |((service, cluster), absence): (&(String, String), &Absence)| {
+            (service.clone(), cluster.clone(), absence.is_alerting())
+        };
+        absences.iter().map(state).collect()
+    }
+
     /// Keyspaces in which much more than usual is not found.
     pub fn alerting(&self) -> Vec<String> {
         let absences = self.0.lock();

@@ -2,8 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lombard_store::Reading;
+
 use super::{Cassandra, Opened};
+use crate::counts::{AbsentCounts, TOKEN_SLICES};
 use crate::nodes;
+use crate::ring;
+
+/// One of the counts, by slice.
+type OfSlices = fn(&AbsentCounts) -> &[u64; TOKEN_SLICES];
 
 impl Cassandra {
     /// What "durable" means on each cluster.
@@ -81,5 +88,73 @@ impl Cassandra {
             figures.push((format!("{service}: alert"), what));
         }
         figures
+    }
+
+    /// The same for metrics: what an alert is made of.
+    pub(super) fn metrics(&self) -> Vec<Reading> {
+        let mut readings = Vec::new();
+        let gauge = |name, help, labels, value| Reading {
+            name,
+            help,
+            is_counter: false,
+            labels,
+            value,
+        };
+        let of_cluster = |name: &String| vec![("cluster", name.clone())];
+        let clusters = || self.clusters.iter();
+        let nodes_up = clusters().map(|(name, connected)| {
+            let nodes = nodes::facts(&connected.cluster);
+            let up = nodes.iter().filter(|node| node.connected).count();
+            let help = "Nodes that this process is connected to";
+            gauge("nodes_up", help, of_cluster(name), up as u64)
+        });
+        readings.extend(nodes_up);
+        readings.extend(clusters().map(|(name, connected)| {
+            let help = "Nodes that own ranges and are not on record as having their data; \
+                        above 0 is an alert: see the runbook of nodes that forgot their data";
+            let strangers = connected.guard.strangers().len() as u64;
+            gauge("nodes_without_data", help, of_cluster(name), strangers)
+        }));
+        let states = self.watched.states();
+        readings.extend(states.into_iter().map(|(service, cluster, alerting)| {
+            let help = "1 while far more partitions than usual are not found: an alert";
+            let labels = vec![("cluster", cluster), ("keyspace", service)];
+            gauge("not_found_alert", help, labels, u64::from(alerting))
+        }));
+        let mut absent = self.absent_by_cluster();
+        absent.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+        let slices = ring::slices(TOKEN_SLICES);
+        let kinds: [(_, _, OfSlices); 2] = [
+            (
+                "rows_not_found",
+                "Rows that were asked for by key and are not there, by the range of tokens that \
+                 begins behind that token",
+                |counts| &counts.rows,
+            ),
+            (
+                "partitions_not_found",
+                "Reads of partitions that were never written, by the range of tokens that begins \
+                 behind that token; a jump is how a cluster looks that has lost data",
+                |counts| &counts.partitions,
+            ),
+        ];
+        for (name, help, of) in kinds {
+            for (cluster, service, counts) in &absent {
+                for (value, range) in of(counts).iter().zip(&slices) {
+                    readings.push(Reading {
+                        name,
+                        help,
+                        is_counter: true,
+                        labels: vec![
+                            ("cluster", cluster.clone()),
+                            ("keyspace", service.clone()),
+                            ("tokens_after", range.after.to_string()),
+                        ],
+                        value: *value,
+                    });
+                }
+            }
+        }
+        readings
     }
 }

@@ -53,6 +53,18 @@ pub(crate) fn touched(ring: &[(i64, Vec<String>)], nodes: &BTreeSet<String>) -> 
     ranges
 }
 
+/// The whole ring in so many equal ranges (a power of two), from the smallest token on.
+pub(crate) fn slices(count: usize) -> Vec<TokenRange> {
+    let width = (u64::MAX / count as u64 + 1).cast_signed();
+    let from = |after: &i64| Some(after.wrapping_add(width));
+    let begins = std::iter::successors(Some(i64::MIN), from).take(count);
+    let range = |after: i64| TokenRange {
+        after,
+        to: after.wrapping_add(width),
+    };
+    begins.map(range).collect()
+}
+
 /// Ranges in words: how many, how much of the ring, and the first of them.
 pub(crate) fn in_words(ranges: &[TokenRange]) -> String {
     let share: f64 = ranges.iter().map(TokenRange::share).sum();

@@ -231,6 +231,22 @@ async fn what_is_not_found_is_counted_by_keyspace_and_slice() {
     assert_eq!(counts.rows.iter().sum::<u64>(), 80);
     assert_eq!(counts.partitions.iter().sum::<u64>(), 40);
     assert!(counts.reads.iter().filter(|count| **count > 0).count() > 10);
+    let readings = engine.readings();
+    let of = |name: &str| -> Vec<u64> {
+        let named = readings.iter().filter(|reading| reading.name == name);
+        named.map(|reading| reading.value).collect()
+    };
+    assert_eq!(of("nodes_up"), [3]);
+    assert_eq!(of("nodes_without_data"), [0]);
+    assert_eq!(of("rows_not_found"), counts.rows);
+    assert_eq!(of("partitions_not_found"), counts.partitions);
+    let first = readings.iter().find(|one| one.name == "rows_not_found");
+    let labels = [
+        ("cluster", "main".to_owned()),
+        ("keyspace", "check".to_owned()),
+        ("tokens_after", i64::MIN.to_string()),
+    ];
+    assert_eq!(first.unwrap().labels, labels);
     let nodes = engine.nodes();
     assert_eq!(nodes[0].0, "main");
     assert!(
