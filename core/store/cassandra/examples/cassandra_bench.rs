@@ -6,7 +6,8 @@
 //!
 //! It starts three nodes on this machine that sync each write before they acknowledge it
 //! (`commitlog_sync: group`, 5 ms); with `--periodic` they sync later, and with
-//! `--nodes host:port,…` it uses a cluster that runs.
+//! `--nodes host:port,…` it uses a cluster that runs. With `--driver` it measures the driver's
+//! commits alone, on nodes that are warm: to be run in turns with `lombard bench`.
 //!
 //! It warms the cluster up first: a Java server is several times slower in its first half
 //! minute. Every line says how many clients, partitions and operations a request there were.
@@ -82,6 +83,17 @@ async fn main() {
     let run = Run {
         time: Duration::from_secs(seconds),
     };
+    if arguments.iter().any(|argument| argument == "--driver") {
+        run.measure("driver: commit, 32 partitions", 32, |client, step| {
+            bare.clone().commit(format!("b{client}"), step, 1)
+        })
+        .await;
+        run.measure("driver: commit, 1 partition", 1, |_, step| {
+            bare.clone().commit("one".into(), step, 1)
+        })
+        .await;
+        return;
+    }
     println!("warming up");
     let warm = Run {
         time: Duration::from_secs(seconds.max(20)),
