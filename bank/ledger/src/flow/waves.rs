@@ -32,11 +32,14 @@ use super::{Answers, Flow, Posted, in_order};
 use crate::apply::Carried;
 use crate::decide::{self, Decided};
 use crate::doubt;
+use crate::limits::ENTRIES_PER_BATCH_MAX;
 use crate::refusal::Refusal;
 use crate::types::{Entry, LegOutcome};
 
-/// Commits and reads of a wave that are under way at once.
-const AT_ONCE: usize = 1_024;
+/// Commits and reads of a wave that are under way at once: all of a batch. The engine takes as
+/// many as it can ([`lombard_store::Engine::admit`]), and what waits for it is combined with
+/// what other batches bring to the same accounts.
+const AT_ONCE: usize = ENTRIES_PER_BATCH_MAX;
 /// What an entry's rows in one account take, about, in bytes.
 const ENTRY_BYTES: usize = 640;
 /// Entries that one commit carries, at most.

@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::channel::oneshot;
 use lombard_store::{
-    Changes, Engine, EngineInfo, EventPage, KeyspaceId, PartitionId, Position, Snapshot, Spawner,
-    StoreError, Version, Wanted, limits,
+    Admitted, Changes, Engine, EngineInfo, EventPage, KeyspaceId, PartitionId, Position, Snapshot,
+    Spawner, StoreError, Version, Wanted, limits,
 };
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
 
 use crate::commit::{self, Committer};
 use crate::connect::{self, Maker, Pool};
@@ -62,6 +63,8 @@ struct Keyspace {
     name: String,
     commits: Gather<commit::Asked>,
     reads: Gather<read::Asked>,
+    /// One for each read or commit that is on its way, or waits for a statement.
+    admission: Arc<Semaphore>,
     lister: Lister,
 }
 
@@ -140,6 +143,7 @@ impl Postgres {
                 }),
             ),
             lister,
+            admission: Arc::new(Semaphore::new(self.options.admitted_max())),
         }))
     }
 
@@ -273,6 +277,18 @@ impl Engine for Postgres {
                 self.keyspaces.write().push(keyspace);
                 Ok(id)
             }
+        }
+    }
+
+    async fn admit(&self, keyspace: KeyspaceId) -> Admitted {
+        let Ok(keyspace) = self.opened(keyspace) else {
+            // Whatever is asked for then is refused.
+            return Admitted::free();
+        };
+        match keyspace.admission.clone().acquire_owned().await {
+            Ok(permit) => Admitted::holding(permit),
+            // It is never closed.
+            Err(_) => Admitted::free(),
         }
     }
 

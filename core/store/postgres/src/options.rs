@@ -95,6 +95,18 @@ impl fmt::Display for SynchronousCommit {
     }
 }
 
+impl PostgresOptions {
+    /// Reads and commits that are taken at once: enough that each statement is full that goes
+    /// out next. What waits beyond that does so where more may still join it.
+    pub(crate) fn admitted_max(&self) -> usize {
+        let statements = self.commits_at_once.max(self.reads_at_once).max(1);
+        let per_statement = self.commits_per_statement.max(1);
+        statements
+            .saturating_mul(per_statement)
+            .min(tokio::sync::Semaphore::MAX_PERMITS)
+    }
+}
+
 impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
@@ -104,8 +116,8 @@ impl Default for PostgresOptions {
             schema_prefix: "lombard".into(),
             connections: 16,
             commits_at_once: 2,
-            reads_at_once: 4,
-            commits_per_statement: 1_024,
+            reads_at_once: 2,
+            commits_per_statement: 512,
             bytes_per_statement: 4 << 20,
             synchronous_commit: SynchronousCommit::On,
             connect_timeout_ms: 5_000,
