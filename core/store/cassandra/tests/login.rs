@@ -174,9 +174,16 @@ impl<'a> Grants<'a> {
         let keyspace = store.keyspace("check").await?;
         // What was done before would not be done again.
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        once(&keyspace, b"p", NEXT.fetch_add(1, Ordering::Relaxed)).await?;
-        keyspace.events(Position(0), 10).await?;
-        Ok(())
+        let committed = once(&keyspace, b"p", NEXT.fetch_add(1, Ordering::Relaxed)).await;
+        let followed = keyspace.events(Position(0), 10).await;
+        match (committed, followed) {
+            (Err(StoreError::Misconfigured(late)), _)
+            | (_, Err(StoreError::Misconfigured(late))) => {
+                panic!("a right was missed only after the start: {late}")
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+            (Ok(_), Ok(_)) => Ok(()),
+        }
     }
 
     /// Grants what is asked for, and nothing else, until it works; what that was.
