@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lombard_store::Position;
 use parking_lot::Mutex;
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 #[derive(Debug, Default)]
 pub struct InFlight {
     table: Mutex<Table>,
+    silent: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +88,17 @@ impl InFlight {
             .min()
             .copied();
         earliest.unwrap_or_else(position)
+    }
+
+    /// So many other processes on the keyspace have given no sign of life of late.
+    pub fn found_silent(&self, processes: usize) {
+        self.silent.store(processes, Ordering::Release);
+    }
+
+    /// Other processes of which it is not known whether they live: what they left half
+    /// carried, if they do not, nobody has taken over yet.
+    pub fn silent(&self) -> usize {
+        self.silent.load(Ordering::Acquire)
     }
 
     /// How many requests run, and how many positions are left to the coordinator.

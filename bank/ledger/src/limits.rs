@@ -29,4 +29,4 @@ pub const PAGE_SIZE_MAX: u32 = 1_000;
 /// Rows or accounts of a page where the caller did not say.
 pub const PAGE_SIZE_DEFAULT: u32 = 100;
 /// Processes that work on one keyspace, those included that are gone and not yet taken over.
-pub const PROCESSES_MAX: usize = 256;
+pub const PROCESSES_MAX: usize = 64;

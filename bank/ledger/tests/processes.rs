@@ -11,6 +11,7 @@ mod harness;
 use harness::{Bank, MONDAY_US, SECOND_US, call, id, payment};
 use lombard_contracts::bank::ledger::v1::*;
 use lombard_ledger::Options;
+use lombard_ledger::limits::PROCESSES_MAX;
 use lombard_store::simulated::Kind;
 
 /// Two processes on one store, both at work.
@@ -128,4 +129,43 @@ async fn where_no_other_can_be_what_was_left_is_taken_up_at_once() {
     assert_eq!(bank.pass().await.unwrap().resumed, 1);
     assert!(bank.entry(1).await.complete);
     bank.assert_right("after the start").await;
+}
+
+#[tokio::test]
+async fn processes_that_die_one_after_the_other_at_their_start_hold_nobody_up() {
+    let first = Bank::with(Kind::Replicated, 7, Options::default()).await;
+    for account in ["alice", "bob"] {
+        first.open(account, &["customer/main GBP"]).await;
+    }
+    first.pass().await.unwrap();
+    first.decide_only(1, "alice", "bob", 100).await;
+    let mut last = first.beside().await;
+    for _ in 0..2 * PROCESSES_MAX {
+        last = last.beside().await;
+        // It dies before the others have been silent for long enough.
+        last.pass().await.unwrap();
+    }
+    assert!(last.entry(1).await.complete);
+    last.assert_right("after many").await;
+}
+
+/// Who has taken over from another, and ends before it has looked there again, leaves that to
+/// those who stay.
+#[tokio::test]
+async fn what_is_to_be_looked_at_again_is_not_forgotten_by_who_ends() {
+    let (stands_still, ends) = two().await;
+    let stays = ends.beside().await;
+    for number in 0..14 {
+        // It is the first to see that one is gone.
+        work(&ends, 1, 100 + number).await;
+        stays.pass().await.unwrap();
+    }
+    stands_still.decide_only(1, "alice", "bob", 100).await;
+    ends.leave().await;
+    let mut taken_over = 0;
+    for number in 0..90 {
+        taken_over += work(&stays, 1, 200 + number).await;
+    }
+    assert!(taken_over > 0 && stays.entry(1).await.complete);
+    stays.assert_right("both are gone").await;
 }

@@ -196,11 +196,11 @@ mod tests {
         let page = registry.encode();
         let lines: Vec<&str> = page.lines().filter(|line| *line != "# EOF").collect();
         let expected = [
-            "# HELP lombard_store_reads For a test.",
+            "# HELP lombard_store_reads For a test",
             "# TYPE lombard_store_reads counter",
             r#"lombard_store_reads_total{node="a"} 3"#,
             r#"lombard_store_reads_total{node="b"} 4"#,
-            "# HELP lombard_store_alert For a test.",
+            "# HELP lombard_store_alert For a test",
             "# TYPE lombard_store_alert gauge",
             r#"lombard_store_alert{node="a"} 1"#,
         ];

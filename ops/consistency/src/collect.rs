@@ -32,11 +32,12 @@ pub async fn settle(
         let mut waits_for = None;
         for address in addresses() {
             match status(wire, &address).await {
-                Ok((0, 0)) => {}
-                Ok((in_flight, orphaned)) => {
+                Ok([0, 0, 0]) => {}
+                Ok([in_flight, orphaned, silent]) => {
                     waits_for = Some(format!(
                         "the ledger at {address} has {in_flight} requests between decision and \
-                         last leg, and {orphaned} left for its coordinator"
+                         last leg, {orphaned} left for its coordinator, and does not know of \
+                         {silent} others whether they live"
                     ));
                 }
                 Err(error) => waits_for = Some(format!("the ledger at {address}: {error}")),
@@ -55,14 +56,14 @@ fn later(host: &Host, time: Duration) -> u64 {
     host.monotonic_us().saturating_add(us)
 }
 
-async fn status(wire: &Wire, address: &str) -> Result<(u64, u64), Error> {
+async fn status(wire: &Wire, address: &str) -> Result<[u64; 3], Error> {
     let answer = wire
         .ledger(address)?
         .get_status(proto::GetStatusRequest::default())
         .await
         .map_err(|error| Error::from_connect(&error))?
         .into_owned();
-    Ok((answer.in_flight, answer.orphaned))
+    Ok([answer.in_flight, answer.orphaned, answer.silent])
 }
 
 /// Reads the accounts until two readings, one behind the other, agree: what both show was

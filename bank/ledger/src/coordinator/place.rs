@@ -20,6 +20,8 @@ use crate::options::Options;
 
 /// Signs of life in the time after which a process is gone.
 const BEATS: u64 = 5;
+/// Who has been still for so many of them may be gone.
+const SILENT_BEATS: u64 = 3;
 /// When to look again behind a process that is gone: a call that it was about to carry out when
 /// it stood still has passed its deadline by then.
 const LOOK_AGAIN_US: u64 = 60_000_000;
@@ -43,11 +45,13 @@ pub struct Place {
     again: Vec<(Position, u64)>,
 }
 
-/// Another process's sign of life, and when it was first seen here.
+/// Another process's sign of life, when it was first seen here, and whether there was one
+/// before it.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     beat: u64,
     since_us: u64,
+    again: bool,
 }
 
 impl Place {
@@ -79,9 +83,12 @@ impl Place {
             others: HashMap::new(),
             again: Vec::new(),
         };
-        if let Ok(Some(from)) = joined.value {
+        // Nothing is refused here.
+        let (from, others) = joined.value.unwrap_or_default();
+        if let Some(from) = from {
             place.in_flight.orphan(from);
         }
+        place.in_flight.found_silent(others);
         // Before the first call: a row says behind what it will be.
         place.save().await?;
         Ok(place)
@@ -134,13 +141,17 @@ impl Place {
         let mut gone = Vec::new();
         for (process, row) in found.iter().filter(|(process, _)| *process != self.own) {
             let beat = row.beat;
-            let fresh = Seen {
+            let first = Seen {
                 beat,
                 since_us: now_us,
+                again: false,
             };
-            let seen = self.others.entry(*process).or_insert(fresh);
+            let seen = self.others.entry(*process).or_insert(first);
             if seen.beat != beat {
-                *seen = fresh;
+                *seen = Seen {
+                    again: true,
+                    ..first
+                };
             } else if now_us.saturating_sub(seen.since_us) >= self.gone_after_us {
                 gone.push((*process, beat));
                 if let Some(carried_to) = row.carried_to.map(Position) {
@@ -151,19 +162,27 @@ impl Place {
                 }
             }
         }
-        if gone.is_empty() {
-            return Ok(0);
-        }
-        self.renew(&gone).await
+        let taken_over = match gone.as_slice() {
+            [] => 0,
+            gone => self.renew(gone).await?,
+        };
+        let is_gone = |process: &ProcessId| gone.iter().any(|(gone, _)| gone == process);
+        let silent = self.others.iter().filter(|(process, seen)| {
+            let long = now_us.saturating_sub(seen.since_us) >= SILENT_BEATS * pause_us;
+            (!seen.again || long) && !is_gone(process)
+        });
+        self.in_flight.found_silent(silent.count());
+        Ok(taken_over)
     }
 
-    /// Leaves, if everything that this process began is carried: whoever comes next need not
-    /// look for it.
+    /// Leaves, if everything that this process began or took over is carried: whoever stays, or
+    /// comes next, need not look for it.
     ///
     /// # Errors
     /// The store's failure.
     pub async fn leave(&mut self) -> Result<(), StoreError> {
-        if self.in_flight.counts() != (0, 0) {
+        if self.in_flight.counts() != (0, 0) || !self.again.is_empty() {
+            // Its row says so to those who stay.
             return Ok(());
         }
         let (own, carried_to) = (self.own, self.carried_to());

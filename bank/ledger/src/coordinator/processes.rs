@@ -36,16 +36,13 @@ fn key(process: ProcessId) -> Vec<u8> {
     key
 }
 
-/// All processes that have a row.
+/// Processes that have a row, those first that are there longest; [`PROCESSES_MAX`] at most.
 ///
 /// # Errors
-/// The store's failure; a damaged row; more than [`PROCESSES_MAX`].
+/// The store's failure; a damaged row.
 pub fn all(rows: &Rows<'_>) -> Outcome<Vec<(ProcessId, ProcessRow)>> {
-    let range = RowRange::prefix(&[PROCESS], Direction::Ascending, PROCESSES_MAX + 1);
+    let range = RowRange::prefix(&[PROCESS], Direction::Ascending, PROCESSES_MAX);
     let found = rows.range(&range)?;
-    if found.len() > PROCESSES_MAX {
-        return Err(damaged("more processes than there can be").into());
-    }
     let read = |(key, value): &(Bytes, Bytes)| {
         let process = key.get(1..).and_then(|id| id.try_into().ok());
         let process = process.ok_or_else(|| damaged("a process without an id"))?;
@@ -69,13 +66,21 @@ fn watermark(rows: &Rows<'_>) -> Outcome<Option<Position>> {
     Ok(Some(Position(u64::from_be_bytes(bytes))))
 }
 
-/// A process begins: it takes over what nobody has, and what all others have if it is `alone`.
-/// Behind which position it has to look, if anywhere.
+/// A process begins: it takes over what nobody has, and what all others have if it is `alone`,
+/// or if they are more than there can be: one after the other has died soon after its start,
+/// and nobody was there for long enough to tell that. (Whoever lives after all has its row
+/// again with its next sign of life.) Behind which position it has to look, if anywhere; and
+/// how many others there are.
 ///
 /// # Errors
 /// As [`all`].
-pub fn join(rows: &mut Rows<'_>, own: ProcessId, alone: bool) -> Outcome<Option<Position>> {
+pub fn join(
+    rows: &mut Rows<'_>,
+    own: ProcessId,
+    alone: bool,
+) -> Outcome<(Option<Position>, usize)> {
     let processes = all(rows)?;
+    let alone = alone || processes.len() >= PROCESSES_MAX;
     let mut from = watermark(rows)?;
     if from.is_some() {
         rows.delete(WATERMARK);
@@ -83,15 +88,18 @@ pub fn join(rows: &mut Rows<'_>, own: ProcessId, alone: bool) -> Outcome<Option<
         // Nobody was ever here; or somebody was who knew nothing of these rows.
         from = Some(Position::default());
     }
+    let mut others = 0;
     for (process, row) in processes {
         // Its own row is there if this is done again, since nobody knew whether it was done.
         if alone || process == own {
             from = earlier(from, row.carried_to.map(Position));
             rows.delete(key(process));
+        } else {
+            others += 1;
         }
     }
     put(rows, own, from, 0);
-    Ok(from)
+    Ok((from, others))
 }
 
 /// A process is alive, and has carried everything up to `carried_to`. `gone` are processes by

@@ -118,6 +118,7 @@ impl Ledger {
             durability: info.durability,
             in_flight: in_flight as u64,
             orphaned: orphaned as u64,
+            silent: self.in_flight.silent() as u64,
             figures: info.figures.into_iter().collect(),
             ..GetStatusResponse::default()
         }

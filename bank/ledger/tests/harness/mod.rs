@@ -216,6 +216,7 @@ impl Bank {
             self.advance_us(i64::try_from(self.options.reservation_timeout_ms).unwrap() * 1_000);
         }
         assert_eq!(self.ledger.in_flight().counts(), (0, 0));
+        assert_eq!(self.ledger.in_flight().silent(), 0);
     }
 
     /// The auditor's report.

@@ -70,12 +70,10 @@ async fn one_ledger_that_is_killed_over_a_database_that_loses_answers() {
     sound(plan, &[FaultKind::Kill, FaultKind::RestartInTurn]).await;
 }
 
-/// Neither is killed: ledgers of one keyspace share the place up to which everything was
-/// carried, and the one that lives moves it past what the other had left behind.
-/// (`&[FaultKind::Kill]` here showed it in some runs on a busy machine.)
+/// What one of them left behind that is killed, the other finishes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_ledgers_over_a_database_that_loses_answers() {
-    sound(Plan::replicated, &[]).await;
+    sound(Plan::replicated, &[FaultKind::Kill]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
