@@ -86,7 +86,12 @@ impl Coordinator {
         options: &Options,
     ) -> Result<Self, StoreError> {
         let keyspace = flow.keyspace().clone();
-        let place = Place::open(keyspace.clone(), in_flight.clone(), host.clone(), options);
+        let place = Place::open(
+            (keyspace.clone(), flow.process()),
+            in_flight.clone(),
+            host.clone(),
+            options,
+        );
         let reservation_timeout_us = options.reservation_timeout_ms.saturating_mul(1_000);
         Ok(Self {
             place: place.await?,

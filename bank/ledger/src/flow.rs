@@ -8,7 +8,10 @@ mod first;
 mod others;
 mod plan;
 mod seen;
+mod stamped;
 mod waves;
+
+use std::sync::Arc;
 
 use lombard_store::{Keyspace, Position, Sequenced, Stop, StoreError};
 use smol_str::SmolStr;
@@ -16,8 +19,10 @@ use smol_str::SmolStr;
 use self::plan::Plan;
 use self::seen::Seen;
 pub(crate) use self::seen::in_doubt;
+pub use self::stamped::Identity;
 use crate::apply::{self, Applied, Carried};
 use crate::book::Book;
+use crate::coordinator::processes::ProcessId;
 use crate::decide::{self, Decided};
 use crate::doubt;
 use crate::refusal::Refusal;
@@ -51,6 +56,7 @@ pub type Answers = Vec<Result<Posted, Refusal>>;
 #[derive(Clone)]
 pub struct Flow {
     keyspace: Keyspace,
+    identity: Arc<Identity>,
 }
 
 /// Why a run that must not change anything, or cannot, was given up.
@@ -60,9 +66,17 @@ enum Discarded<T> {
 }
 
 impl Flow {
-    /// Over the ledger's keyspace.
-    pub fn new(keyspace: Keyspace) -> Self {
-        Self { keyspace }
+    /// Over the ledger's keyspace, in a process with this id.
+    pub fn new(keyspace: Keyspace, process: ProcessId) -> Self {
+        Self {
+            keyspace,
+            identity: Arc::new(Identity::new(process)),
+        }
+    }
+
+    /// The process's id.
+    pub fn process(&self) -> ProcessId {
+        self.identity.process
     }
 
     /// The ledger's keyspace.
@@ -99,8 +113,9 @@ impl Flow {
         seen: &mut Seen,
     ) -> Result<Answers, StoreError> {
         let mut plans = Vec::with_capacity(chain.len());
+        let stamps = self.stamps(seen).await?;
         for (index, entry) in chain.iter().enumerate() {
-            match self.plan(entry, now_us, dry_run, seen).await? {
+            match self.plan(entry, (now_us, dry_run), &stamps, seen).await? {
                 Ok(plan) => plans.push(plan),
                 Err(refusal) => {
                     return self

@@ -24,6 +24,7 @@ pub mod reserve;
 pub mod reversal;
 pub mod rows;
 pub mod service;
+pub mod stamps;
 pub mod state;
 pub mod sweeper;
 pub mod terms;

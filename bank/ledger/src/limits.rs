@@ -28,5 +28,8 @@ pub const EXPIRIES_PER_COMMIT_MAX: usize = 128;
 pub const PAGE_SIZE_MAX: u32 = 1_000;
 /// Rows or accounts of a page where the caller did not say.
 pub const PAGE_SIZE_DEFAULT: u32 = 100;
+/// Changes of accounts' terms that are entered and not over. Where there are more, every account
+/// is looked at again for every entry.
+pub const CHANGES_OF_TERMS_MAX: usize = 256;
 /// Processes that work on one keyspace, those included that are gone and not yet taken over.
 pub const PROCESSES_MAX: usize = 64;

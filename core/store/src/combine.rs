@@ -122,6 +122,7 @@ impl Combiner {
         let _use = LaneUse::enter(shared, &lane);
         let mut operation = Operation {
             arrived: lane.arrive(),
+            stamp: None,
             asked: WantedSet::default(),
         };
         let (mut loads, mut conflicts) = (0, 0);

@@ -198,13 +198,13 @@ impl Keyspace {
         T: Send,
         E: Send,
     {
-        self.looked(partition, Sight::Read, &mut look).await
+        self.looked(partition, (Sight::Read, None), &mut look).await
     }
 
     async fn looked<T, E, F>(
         &self,
         partition: &[u8],
-        sight: Sight,
+        sight: (Sight, Option<u64>),
         look: &mut F,
     ) -> Result<Sequenced<Result<T, E>>, StoreError>
     where
@@ -231,6 +231,29 @@ impl Keyspace {
     pub async fn glance<T, E, F>(
         &self,
         partition: &[u8],
+        look: F,
+    ) -> Result<Sequenced<Result<T, E>>, StoreError>
+    where
+        F: FnMut(&Rows<'_>) -> Result<T, Stop<E>> + Send,
+        T: Send,
+        E: Send,
+    {
+        self.glance_under(partition, None, look).await
+    }
+
+    /// As [`Self::glance`]; where this process has seen the partition under this stamp or a later
+    /// one, what is at hand is enough.
+    ///
+    /// A stamp is the caller's: a number that rises whenever something may have changed that
+    /// matters to `look`, and that the caller has read before this call. What else was changed
+    /// since, `look` may be shown or not.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn glance_under<T, E, F>(
+        &self,
+        partition: &[u8],
+        stamp: Option<u64>,
         mut look: F,
     ) -> Result<Sequenced<Result<T, E>>, StoreError>
     where
@@ -238,7 +261,8 @@ impl Keyspace {
         T: Send,
         E: Send,
     {
-        self.looked(partition, Sight::Glance, &mut look).await
+        self.looked(partition, (Sight::Glance, stamp), &mut look)
+            .await
     }
 
     /// Whether each commit takes a round trip of its own: it pays then to have many

@@ -630,3 +630,49 @@ async fn what_was_kept_outlives_a_fetch_unless_it_was_about_to_change() {
     keyspace.update(b"p", keep).await.unwrap().value.unwrap();
     assert_eq!(fetch(true).await, [Some(1), None]);
 }
+
+#[tokio::test]
+async fn what_was_seen_under_a_stamp_is_not_seen_again_before_it_rises() {
+    let engine = Counted::new(Faults::default());
+    let keyspace_of = async |instance| {
+        let mut options = options();
+        options.instance = instance;
+        keyspace(&engine, options).await
+    };
+    let (ours, anothers) = (keyspace_of(1).await, keyspace_of(2).await);
+    let set = async |count: u64| {
+        let rule = |rows: &mut Rows<'_>| -> Result<(), Stop<()>> {
+            rows.put(&b"count"[..], count.to_be_bytes().to_vec());
+            Ok(())
+        };
+        anothers.update(b"p", rule).await.unwrap().value.unwrap();
+    };
+    let glance = async |stamp: Option<u64>, refused: u64| {
+        let before = engine.reads();
+        let see = |rows: &Rows<'_>| -> Result<u64, Stop<u64>> {
+            match number(rows.get(b"count")?) {
+                count if count == refused => Err(Stop::Refused(count)),
+                count => Ok(count),
+            }
+        };
+        let seen = ours.glance_under(b"p", stamp, see).await.unwrap().value;
+        (seen, engine.reads() > before)
+    };
+    set(1).await;
+    assert_eq!(glance(None, 0).await, (Ok(1), true));
+    assert_eq!(glance(Some(5), 0).await, (Ok(1), true), "under no stamp");
+    assert_eq!(glance(Some(5), 0).await, (Ok(1), false));
+    assert_eq!(glance(Some(4), 0).await, (Ok(1), false), "an earlier one");
+    assert_eq!(glance(None, 0).await, (Ok(1), true));
+    set(2).await;
+    assert_eq!(glance(Some(5), 0).await, (Ok(1), false));
+    assert_eq!(glance(Some(6), 0).await, (Ok(2), true));
+    set(3).await;
+    assert_eq!(glance(Some(6), 2).await, (Ok(3), true), "no refusal unread");
+    assert_eq!(glance(Some(6), 3).await, (Err(3), true));
+    assert_eq!(
+        glance(Some(6), 0).await,
+        (Ok(3), false),
+        "the refusal saw it"
+    );
+}

@@ -17,6 +17,7 @@ use lombard_store::{Keyspace, Position, Rows, StoreError};
 use super::processes::{self, PARTITION, ProcessId};
 use crate::in_flight::InFlight;
 use crate::options::Options;
+use crate::stamps;
 
 /// Signs of life in the time after which a process is gone.
 const BEATS: u64 = 5;
@@ -43,6 +44,8 @@ pub struct Place {
     others: HashMap<ProcessId, Seen>,
     /// Behind these there may be something once more, from that moment on.
     again: Vec<(Position, u64)>,
+    /// Processes that are gone may have left changes of terms that are not counted.
+    others_left: bool,
 }
 
 /// Another process's sign of life, when it was first seen here, and whether there was one
@@ -60,12 +63,11 @@ impl Place {
     /// # Errors
     /// The store's failure; a damaged row.
     pub async fn open(
-        keyspace: Keyspace,
+        (keyspace, own): (Keyspace, ProcessId),
         in_flight: Arc<InFlight>,
         host: Host,
         options: &Options,
     ) -> Result<Self, StoreError> {
-        let own = host.id().into_bytes();
         let alone = !keyspace.is_remote();
         let join = |rows: &mut Rows<'_>| processes::join(rows, own, alone);
         let joined = keyspace.update(PARTITION, join).await?;
@@ -82,6 +84,7 @@ impl Place {
             looked_us: None,
             others: HashMap::new(),
             again: Vec::new(),
+            others_left: true,
         };
         // Nothing is refused here.
         let (from, others) = joined.value.unwrap_or_default();
@@ -91,6 +94,9 @@ impl Place {
         place.in_flight.found_silent(others);
         // Before the first call: a row says behind what it will be.
         place.save().await?;
+        if !place.alone {
+            place.count_left().await?;
+        }
         Ok(place)
     }
 
@@ -166,6 +172,10 @@ impl Place {
             [] => 0,
             gone => self.renew(gone).await?,
         };
+        self.others_left |= taken_over > 0;
+        if self.others_left {
+            self.count_left().await?;
+        }
         let is_gone = |process: &ProcessId| gone.iter().any(|(gone, _)| gone == process);
         let silent = self.others.iter().filter(|(process, seen)| {
             let long = now_us.saturating_sub(seen.since_us) >= SILENT_BEATS * pause_us;
@@ -188,6 +198,24 @@ impl Place {
         let (own, carried_to) = (self.own, self.carried_to());
         let leave = |rows: &mut Rows<'_>| processes::leave(rows, own, carried_to);
         let left = self.keyspace.update(PARTITION, leave).await?;
+        left.durable(&self.keyspace).await?.ok();
+        Ok(())
+    }
+
+    /// Counts the changes of terms that processes have entered which are gone.
+    async fn count_left(&mut self) -> Result<(), StoreError> {
+        let read = self.keyspace.read(PARTITION, processes::all).await?;
+        let living = read.value.unwrap_or_default();
+        let living: Vec<ProcessId> = living.into_iter().map(|(process, _)| process).collect();
+        self.leave_only(&living).await?;
+        self.others_left = false;
+        Ok(())
+    }
+
+    async fn leave_only(&self, living: &[ProcessId]) -> Result<(), StoreError> {
+        let leave_only = |rows: &mut Rows<'_>| stamps::leave_only(rows, living);
+        let left = self.keyspace.update(stamps::PARTITION, leave_only).await?;
+        // Nothing is refused here.
         left.durable(&self.keyspace).await?.ok();
         Ok(())
     }

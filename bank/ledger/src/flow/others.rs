@@ -32,10 +32,11 @@ impl Flow {
                 asked.entry(account).or_default().push(&entry.legs);
             }
         }
+        let stamps = &self.stamps(seen).await?;
         let look = |(account, legs): (&'e str, Vec<&'e [Leg]>)| {
             async move {
                 let mut seen = Seen::default();
-                let checked = self.glance(account, &mut seen, |rows| {
+                let checked = self.glance(account, stamps, &mut seen, |rows| {
                     let other = plan::other(rows, account)?;
                     for legs in &legs {
                         other.check(account, legs).map_err(Stop::Refused)?;

@@ -12,6 +12,7 @@ use crate::book::Book;
 use crate::hold;
 use crate::refusal::Refusal;
 use crate::reversal::{self, Mirrored};
+use crate::stamps::Stamps;
 use crate::state::State;
 use crate::terms::Terms;
 use crate::types::{Entry, EntryId, HoldStep, Leg, SUSPENSE_ADDRESS, other_accounts};
@@ -31,8 +32,8 @@ impl Flow {
     pub(super) async fn plan<'a>(
         &self,
         entry: &'a Entry,
-        now_us: i64,
-        dry_run: bool,
+        (now_us, dry_run): (i64, bool),
+        stamps: &Stamps,
         seen: &mut Seen,
     ) -> Result<Result<Plan<'a>, Refusal>, StoreError> {
         let legs = match (&entry.reverses, &entry.hold) {
@@ -67,7 +68,7 @@ impl Flow {
         };
         let legs = &plan.legs;
         for account in other_accounts(&entry.home, legs) {
-            let checked = self.glance(account, seen, |rows| {
+            let checked = self.glance(account, stamps, seen, |rows| {
                 let book = look(rows, account)?;
                 let reserves = check(book.terms(), &book.state, account, legs);
                 Ok((

@@ -66,18 +66,6 @@ impl Flow {
         Ok(done.value)
     }
 
-    /// A check of an account before home decides: see [`Keyspace::glance`](lombard_store::Keyspace::glance).
-    pub(super) async fn glance<T: Send>(
-        &self,
-        account: &str,
-        seen: &mut Seen,
-        look: impl FnMut(&Rows<'_>) -> Result<T, Stop<Refusal>> + Send,
-    ) -> Result<Result<T, Refusal>, StoreError> {
-        let done = self.keyspace.glance(account.as_bytes(), look).await?;
-        seen.read(done.position);
-        Ok(done.value)
-    }
-
     /// A look at a partition.
     pub(super) async fn look<T: Send>(
         &self,

@@ -64,7 +64,7 @@ impl Ledger {
         address: &NewAddress,
         actor: &str,
     ) -> Result<Account, Failure> {
-        self.administer(account, |rows, now_us| {
+        self.change_terms(account, |rows, now_us| {
             admin::set_floor(rows, now_us, account, address, actor)
         })
         .await
@@ -80,7 +80,7 @@ impl Ledger {
         directions: (bool, bool),
         actor: &str,
     ) -> Result<Account, Failure> {
-        self.administer(account, |rows, now_us| {
+        self.change_terms(account, |rows, now_us| {
             admin::freeze(rows, now_us, account, directions, actor)
         })
         .await
@@ -91,7 +91,7 @@ impl Ledger {
     /// # Errors
     /// As [`admin::close`]; the store's failure.
     pub async fn close(&self, account: &str, actor: &str) -> Result<Account, Failure> {
-        self.administer(account, |rows, now_us| {
+        self.change_terms(account, |rows, now_us| {
             admin::close(rows, now_us, account, actor)
         })
         .await
@@ -111,6 +111,21 @@ impl Ledger {
             admin::set_metadata(rows, now_us, account, metadata, actor)
         })
         .await
+    }
+
+    /// A change of what other accounts' entries look at: [`crate::stamps`].
+    async fn change_terms(
+        &self,
+        account: &str,
+        rule: impl FnMut(&mut Rows<'_>, i64) -> Result<(Head, State), Stop<Refusal>> + Send,
+    ) -> Result<Account, Failure> {
+        let entered = self.flow.enter_change(account).await?;
+        let changed = self.administer(account, rule).await;
+        // What may still come stays entered, as long as this process lives.
+        if changed.as_ref().err().is_none_or(Failure::changed_nothing) {
+            self.flow.count_change(entered).await?;
+        }
+        changed
     }
 
     async fn administer(

@@ -41,6 +41,22 @@ pub enum Failure {
     Store(#[from] StoreError),
 }
 
+impl Failure {
+    /// Whether it is certain that nothing was changed, and that nothing will be.
+    pub fn changed_nothing(&self) -> bool {
+        let Self::Store(error) = self else {
+            return true;
+        };
+        matches!(
+            error,
+            StoreError::Unavailable(_)
+                | StoreError::Misconfigured(_)
+                | StoreError::Contended { .. }
+                | StoreError::LimitExceeded(_)
+        )
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
@@ -68,7 +84,7 @@ impl Ledger {
     /// The same, with figures that someone reads.
     pub fn measured(keyspace: Keyspace, host: Host, options: Options, metrics: Metrics) -> Self {
         Self {
-            flow: Flow::new(keyspace.clone()),
+            flow: Flow::new(keyspace.clone(), host.id().into_bytes()),
             sweeper: Arc::new(Sweeper::new(keyspace.clone())),
             keyspace,
             in_flight: Arc::default(),

@@ -117,7 +117,7 @@ impl Default for PostgresOptions {
             connections: 16,
             commits_at_once: 2,
             reads_at_once: 2,
-            commits_per_statement: 512,
+            commits_per_statement: 1_024,
             bytes_per_statement: 4 << 20,
             synchronous_commit: SynchronousCommit::On,
             connect_timeout_ms: 5_000,

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::lane::{Batch, Lane, LaneState, Sight};
+use super::lane::{Batch, Lane, LaneState, Seen, Sight};
 use super::marker::{self, CommitId, History, Trace};
 use super::{Outcome, PAUSE_DOUBLINGS_MAX, Shared, Task};
 use crate::error::StoreError;
@@ -228,7 +228,11 @@ impl Committer {
                             base.history = sent.history.clone();
                         }
                         base.position = base.position.max(position);
-                        base.saw(Sight::Read, sent.arrivals);
+                        base.saw(Seen {
+                            sight: Sight::Read,
+                            arrivals: sent.arrivals,
+                            stamp: None,
+                        });
                     }
                     state.trim(&self.shared.options);
                     Outcome::In(position)

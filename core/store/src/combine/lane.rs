@@ -68,6 +68,18 @@ pub(super) struct Base {
     pub confirmed: u64,
     /// The same, or a glance was taken that showed nothing else.
     pub glanced: u64,
+    /// The greatest stamp that somebody had before such a look began.
+    pub stamp: Option<u64>,
+}
+
+/// What a look at the engine tells of the base.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub sight: Sight,
+    /// Arrivals before it began.
+    pub arrivals: u64,
+    /// The greatest stamp that any of those had.
+    pub stamp: Option<u64>,
 }
 
 /// Operations that go out as one commit.
@@ -83,6 +95,8 @@ pub(super) struct Load {
     pub wanted: WantedSet,
     /// What serves all that is asked for.
     pub sight: Sight,
+    /// The greatest stamp that any of those has who ask.
+    pub stamp: Option<u64>,
     pub done: Teller<Result<(), StoreError>>,
 }
 
@@ -100,6 +114,8 @@ pub(crate) enum Sight {
 pub(super) struct Operation {
     /// Its place among the arrivals.
     pub arrived: u64,
+    /// What was seen under this stamp, or a later one, it need not see again.
+    pub stamp: Option<u64>,
     /// All that it ever asked for: fetched at once when it must begin anew.
     pub asked: WantedSet,
 }
@@ -127,6 +143,7 @@ impl Default for Load {
         Self {
             wanted: WantedSet::default(),
             sight: Sight::default(),
+            stamp: None,
             done: Teller::new(),
         }
     }
@@ -209,7 +226,8 @@ impl Lane {
             let unchanged = run.changes.is_empty() && state.base.is_some();
             state.kept = run.kept.filter(|_| unchanged);
             let wanted = operation.ask(run.missing, state.base.is_none());
-            let (done, task) = load::request(shared, self, &mut state, wanted, Sight::Glance);
+            let sight = (Sight::Glance, None);
+            let (done, task) = load::request(shared, self, &mut state, wanted, sight);
             return (Step::Load(done), task);
         }
         let value = match run.ran {
@@ -341,19 +359,23 @@ impl LaneState {
 }
 
 impl Base {
-    /// The engine was seen to stand here, after so many arrivals.
-    pub fn saw(&mut self, sight: Sight, arrivals: u64) {
-        self.glanced = self.glanced.max(arrivals);
-        if sight == Sight::Read {
-            self.confirmed = self.confirmed.max(arrivals);
+    /// The engine was seen to stand here.
+    pub fn saw(&mut self, seen: Seen) {
+        self.glanced = self.glanced.max(seen.arrivals);
+        if seen.sight == Sight::Read {
+            self.confirmed = self.confirmed.max(seen.arrivals);
         }
+        self.stamp = self.stamp.max(seen.stamp);
     }
 
-    /// After how many arrivals it was seen so surely.
-    pub fn seen(&self, sight: Sight) -> u64 {
+    /// Whether it was seen so surely since the operation came, or under its stamp.
+    pub fn is_seen(&self, sight: Sight, operation: &Operation) -> bool {
         match sight {
-            Sight::Glance => self.glanced,
-            Sight::Read => self.confirmed,
+            Sight::Read => operation.arrived <= self.confirmed,
+            Sight::Glance => {
+                operation.arrived <= self.glanced
+                    || (operation.stamp.is_some() && operation.stamp <= self.stamp)
+            }
         }
     }
 }

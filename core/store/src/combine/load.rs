@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::lane::{Base, Lane, LaneState, Load, Sight};
+use super::lane::{Base, Lane, LaneState, Load, Seen, Sight};
 use super::marker::{self, History};
 use super::tell::Listener;
 use super::{Outcome, Shared, Task};
@@ -21,13 +21,14 @@ pub(super) fn request(
     lane: &Arc<Lane>,
     state: &mut LaneState,
     wanted: Vec<Wanted>,
-    sight: Sight,
+    (sight, stamp): (Sight, Option<u64>),
 ) -> (Listener<Result<(), StoreError>>, Option<Task>) {
     let load = state.wanted.get_or_insert_with(Load::default);
     for wanted in wanted {
         load.wanted.insert(wanted);
     }
     load.sight = load.sight.max(sight);
+    load.stamp = load.stamp.max(stamp);
     let done = load.done.listen();
     let task = (!state.loading).then(|| {
         state.loading = true;
@@ -69,7 +70,11 @@ impl Loader {
             let Some((load, arrivals)) = self.next() else {
                 break;
             };
-            let seen = (load.sight, arrivals);
+            let seen = Seen {
+                sight: load.sight,
+                arrivals,
+                stamp: load.stamp,
+            };
             let done = self.load(load.wanted.list, seen, admitted).await;
             load.done.tell(done);
         }
@@ -94,7 +99,7 @@ impl Loader {
     async fn load(
         &self,
         wanted: Vec<Wanted>,
-        (sight, arrivals): (Sight, u64),
+        seen: Seen,
         admitted: Admitted,
     ) -> Result<(), StoreError> {
         let mut admitted = Some(admitted);
@@ -124,12 +129,12 @@ impl Loader {
                     };
                     // A glance may be older than what another one showed; a read is not.
                     let partition = &self.lane.partition;
-                    match sight {
+                    match seen.sight {
                         Sight::Glance if stale == 0 => engine.glance(partition, &part).await?,
                         _ => engine.read(partition, &part).await?,
                     }
                 };
-                if self.take_in(&part, snapshot, (sight, arrivals)).await? {
+                if self.take_in(&part, snapshot, seen).await? {
                     break;
                 }
                 stale += 1;
@@ -146,7 +151,7 @@ impl Loader {
         &self,
         wanted: &[Wanted],
         mut snapshot: Snapshot,
-        seen: (Sight, u64),
+        seen: Seen,
     ) -> Result<bool, StoreError> {
         let marker = snapshot.found.pop().unwrap_or_default();
         let history = History::read(marker.first().map(|(_, value)| value))?;
@@ -202,13 +207,7 @@ impl LaneState {
         Place::Fits
     }
 
-    fn absorb(
-        &mut self,
-        wanted: &[Wanted],
-        snapshot: Snapshot,
-        history: History,
-        (sight, arrivals): (Sight, u64),
-    ) {
+    fn absorb(&mut self, wanted: &[Wanted], snapshot: Snapshot, history: History, seen: Seen) {
         let base = self.base.get_or_insert_with(|| Base {
             loaded: Loaded::new(snapshot.version),
             since: snapshot.version,
@@ -216,9 +215,10 @@ impl LaneState {
             position: snapshot.position,
             confirmed: 0,
             glanced: 0,
+            stamp: None,
         });
         base.position = base.position.max(snapshot.position);
-        base.saw(sight, arrivals);
+        base.saw(seen);
         for (wanted, found) in wanted.iter().zip(snapshot.found) {
             base.loaded.absorb(wanted, found);
         }

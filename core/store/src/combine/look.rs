@@ -24,11 +24,12 @@ enum Look<T, E> {
 
 impl Combiner {
     /// Runs `look` over a state that the partition was in after this call began, seen so
-    /// surely at least. A refusal is always of a state that was read.
+    /// surely at least; with a stamp, also over one that was seen under that stamp or a later
+    /// one. A refusal is always of a state that was read.
     pub async fn look<T, E, F>(
         &self,
         partition: PartitionId,
-        sight: Sight,
+        (sight, stamp): (Sight, Option<u64>),
         look: &mut F,
     ) -> Result<Sequenced<Result<T, E>>, StoreError>
     where
@@ -41,6 +42,7 @@ impl Combiner {
         let _use = LaneUse::enter(shared, &lane);
         let mut operation = Operation {
             arrived: lane.arrive(),
+            stamp,
             asked: WantedSet::default(),
         };
         for _ in 0..shared.options.loads_per_operation_max {
@@ -86,7 +88,7 @@ impl Lane {
                 Ok(Err(_)) if missing.is_empty() && base.is_some() => Sight::Read,
                 _ => sight,
             };
-            let seen_since = base.filter(|base| operation.arrived <= base.seen(needed));
+            let seen_since = base.filter(|base| base.is_seen(needed, operation));
             let settled = (seen_since.filter(|_| missing.is_empty())).map(|base| base.position);
             let anew = base.is_none();
             state.kept = kept.or(state.kept.take());
@@ -95,7 +97,8 @@ impl Lane {
                 return Look::Seen(ran.map(|value| Sequenced { value, position }));
             }
             let wanted = operation.ask(missing, anew);
-            load::request(shared, self, &mut state, wanted, needed)
+            let sight = (needed, operation.stamp);
+            load::request(shared, self, &mut state, wanted, sight)
         };
         // Outside the lock: a runtime that stops drops the task at once, and its end takes it.
         if let Some(task) = task {
