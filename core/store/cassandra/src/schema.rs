@@ -42,7 +42,8 @@ use std::time::Duration;
 
 use lombard_store::StoreError;
 use scylla::client::session::Session;
-use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
+use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, SerialConsistency, Statement};
 
 use crate::cluster::Cluster;
@@ -364,8 +365,30 @@ async fn change(session: &Session, text: &str) -> Result<(), StoreError> {
 
 /// Whether a node says that it does not know what the change is made in.
 fn is_not_there(error: &ExecutionError) -> bool {
+    matches!(error, ExecutionError::LastAttemptError(attempt) if is_unknown(attempt))
+}
+
+/// Prepares a statement over a table that is there. A node that does not know it yet, since
+/// another process has only just made it, is asked again.
+async fn prepare_made(cluster: &Cluster, text: &str) -> Result<PreparedStatement, StoreError> {
+    for _ in 0..CHANGE_TRIES_MAX {
+        match cluster.session.prepare(text).await {
+            Ok(prepared) => return Ok(prepared),
+            Err(PrepareError::AllAttemptsFailed { first_attempt })
+                if is_unknown(&first_attempt) =>
+            {
+                tokio::time::sleep(CHANGE_PAUSE).await;
+            }
+            Err(error) => return Err(fault::of_prepare(&format!("preparing {text:?}"), &error)),
+        }
+    }
+    cluster.prepare(text).await
+}
+
+/// Whether a node says that it does not know what a request names.
+fn is_unknown(error: &RequestAttemptError) -> bool {
     match error {
-        ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, words)) => {
+        RequestAttemptError::DbError(DbError::Invalid, words) => {
             words.contains("doesn't exist") || words.contains("does not exist")
         }
         _ => false,
@@ -429,17 +452,42 @@ impl Lock<'_> {
 
     async fn conditional(&self, text: &str, values: (&str, &str)) -> Result<bool, StoreError> {
         let what = "the schema's lock";
-        let mut prepared = self.cluster.prepare(text).await?;
+        let mut prepared = prepare_made(self.cluster, text).await?;
         // Whole clusters change their schema together.
         prepared.set_consistency(Consistency::Quorum);
         prepared.set_serial_consistency(Some(SerialConsistency::Serial));
         prepared.set_request_timeout(Some(CHANGE_TIMEOUT));
         let result: Result<_, ExecutionError> = self.cluster.execute(&prepared, values).await;
-        let result = result.map_err(|error| fault::of_read(what, &error))?;
+        let result = result.map_err(|error| match fault::of_read(what, &error) {
+            // It is prepared by others: this node will know it in a moment.
+            StoreError::Misconfigured(why) if is_not_there(&error) => StoreError::Unavailable(why),
+            failed => failed,
+        })?;
         crate::commit::applied(
             &result
                 .into_rows_result()
                 .map_err(|e| fault::of_answer(what, &e))?,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_does_not_know_yet_is_told_from_what_is_wrong() {
+        let refused = |kind, words: &str| RequestAttemptError::DbError(kind, words.to_owned());
+        for words in ["table locks does not exist", "Keyspace 'x' doesn't exist"] {
+            let attempt = refused(DbError::Invalid, words);
+            assert!(is_unknown(&attempt), "{words}");
+            assert!(is_not_there(&ExecutionError::LastAttemptError(attempt)));
+        }
+        assert!(!is_unknown(&refused(
+            DbError::Invalid,
+            "Undefined column name"
+        )));
+        let denied = "User has no MODIFY permission on a table that does not exist";
+        assert!(!is_unknown(&refused(DbError::Unauthorized, denied)));
     }
 }
